@@ -1,0 +1,60 @@
+# Every target prepares what it needs; running one again takes seconds.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+# Built and fetched test tools live outside the checkout, so that a fresh clone finds them again.
+CACHE     := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/crucible-trace-otel
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench docs collector mermaid clean
+
+help:            ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 18
+
+$(BIN)/python:
+	@echo "== making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "crucible_trace_otel needs Python 3.10 or later; try: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "== installing the package with what the demo needs (about a minute the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[demo]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "== installing the package with the development tools (about a minute the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo    ## run the main job: from a hypothesis to a served model, traced
+	@$(BIN)/python examples/digits.py
+
+test: $(VENV)/.dev collector mermaid    ## run every test
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.dev    ## lint, types, floors, generated files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python semconv/generate.py --check
+
+format: $(VENV)/.dev    ## format and apply safe fixes
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format --quiet .
+
+docs: $(VENV)/.dev    ## regenerate the convention's constants and reference pages
+	@$(BIN)/python semconv/generate.py
+
+bench: $(VENV)/.dev    ## what recording costs, as ratios to the plain OpenTelemetry SDK
+	@$(BIN)/python benchmarks/run.py
+
+collector:       ## build the OpenTelemetry Collector the tests use (needs Go; a sentence says so without it)
+	@tests/backends/build-collector.sh "$(CACHE)"
+
+mermaid:         ## install the Mermaid parser the tests use (needs Node; a sentence says so without it)
+	@tests/renderers/install-mermaid.sh "$(CACHE)"
+
+clean:           ## remove what the targets above made in this folder
+	@rm -rf $(VENV) .crucible .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -1,0 +1,54 @@
+"""What goes wrong, and how it is said.
+
+Configuring and reading raise; recording never does, it warns once and marks the record.
+
+    CrucibleError
+    ├── ConfigurationError   an argument of `configure()` that cannot be used
+    ├── StoreError           a place that holds no readable traces
+    ├── NotFoundError        no trace or run by that name
+    └── FormatError          bytes or text that are not what they should be
+"""
+
+import logging
+
+__all__ = ["ConfigurationError", "CrucibleError", "FormatError", "NotFoundError", "StoreError", "warn_once"]
+
+logger = logging.getLogger("crucible_trace_otel")
+
+_MOST_REMEMBERED = 1_000
+_said: set[str] = set()
+
+
+class CrucibleError(Exception):
+    """Base of everything this package raises."""
+
+
+class ConfigurationError(CrucibleError, ValueError):
+    """An argument of `configure()` cannot be used; the message names it, its value and the way out."""
+
+
+class StoreError(CrucibleError):
+    """A path holds no traces that can be read."""
+
+
+class NotFoundError(CrucibleError, LookupError):
+    """No stored run or trace answers to the name asked for."""
+
+
+class FormatError(CrucibleError, ValueError):
+    """Bytes or text do not have the form they claim."""
+
+
+def warn_once(key: str, message: str, *, exc_info: bool = False) -> None:
+    """Log `message` as a warning the first time `key` is seen in this process; never raises.
+
+    Recording reports its troubles through here: a training loop that makes the same mistake a million
+    times gets one line.
+    """
+    if key in _said or len(_said) >= _MOST_REMEMBERED:
+        return
+    _said.add(key)
+    try:
+        logger.warning("%s", message, exc_info=exc_info)
+    except Exception:  # noqa: BLE001, S110 - a broken log handler of the host must not reach the recorder
+        pass

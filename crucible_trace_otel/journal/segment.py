@@ -1,0 +1,117 @@
+"""The writer of a segment: one file a process, one append a record."""
+
+import os
+import secrets
+import threading
+import time
+import weakref
+from pathlib import Path
+
+from crucible_trace_otel.journal.records import RecordType, frame
+
+__all__ = ["SUFFIX", "SegmentWriter"]
+
+SUFFIX = ".segment"
+
+_writers: "weakref.WeakSet[SegmentWriter]" = weakref.WeakSet()
+
+
+class SegmentWriter:
+    """Appends records to a file of this process in `directory`; both are made at the first append.
+
+    The directory is readable by its owner only (0700), the file too (0600), under any umask. A forked child gets a
+    file of its own.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self.directory = Path(directory)
+        self._fd: int | None = None
+        self._start()
+        _writers.add(self)
+
+    def _start(self) -> None:
+        """Begin with no file: at construction, and in a forked child, whose lock may be held by a lost thread."""
+        self._lock = threading.Lock()
+        self._size = 0
+        self._numbers: dict[tuple[RecordType, bytes], int] = {}
+
+    def append_span(self, resource: bytes, scope: bytes, span: bytes) -> None:
+        """Append one serialized OTLP Span, with the messages around it if this file lacks them.
+
+        The bytes are with the operating system when this returns: they survive the death of the process.
+
+        Raises:
+            OSError: The record is not stored, and the file ends where it ended before.
+        """
+        with self._lock:
+            resource_number = self._number_of(RecordType.RESOURCE, resource)
+            scope_number = self._number_of(RecordType.SCOPE, scope)
+            references = resource_number.to_bytes(4, "little") + scope_number.to_bytes(4, "little")
+            self._write(frame(RecordType.SPAN, references + span))
+
+    def close(self) -> None:
+        """Close the file; the next append opens another. Never raises."""
+        with self._lock:
+            fd, self._fd = self._fd, None
+            self._numbers.clear()
+            if fd is not None:
+                os.close(fd)
+
+    def _number_of(self, record_type: RecordType, message: bytes) -> int:
+        """The number by which spans of this file refer to `message`; writes it where it is new."""
+        number = self._numbers.get((record_type, message))
+        if number is None:
+            number = len(self._numbers)
+            self._write(frame(record_type, number.to_bytes(4, "little") + message))
+            self._numbers[record_type, message] = number
+        return number
+
+    def _write(self, record: bytes) -> None:
+        if self._fd is None:
+            self._fd, self._size = self._open(), 0
+        written = 0
+        try:
+            while written < len(record):
+                written += os.write(self._fd, record[written:])
+        except OSError:
+            if written:
+                os.ftruncate(self._fd, self._size)
+            raise
+        self._size += written
+
+    def _open(self) -> int:
+        make_private_directory(self.directory)
+        started = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+        name = f"{started}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
+        fd = os.open(self.directory / name, flags, 0o600)
+        if hasattr(os, "fchmod"):
+            os.fchmod(fd, 0o600)
+        return fd
+
+    def _forget(self) -> None:
+        """In a forked child: the file belongs to the parent."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+        self._start()
+
+
+def make_private_directory(directory: Path) -> None:
+    """Make `directory` with its parents; what is made here is readable by its owner only.
+
+    Raises:
+        OSError: It cannot be made, or something that is no directory has its name.
+    """
+    if not directory.is_dir():
+        directory.mkdir(mode=0o700, parents=True)
+        directory.chmod(0o700)
+
+
+def _forget_all() -> None:
+    for writer in list(_writers):
+        writer._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

@@ -1,0 +1,4 @@
+"""Write: operations and events become OpenTelemetry spans, through opentelemetry-api only.
+
+`_operation` alone touches spans; the rooms (`reasoning`, `training`, `pipeline`, `deployment`) say what they mean.
+"""

@@ -1,0 +1,126 @@
+"""SHA-256 and size of files that were written or read, computed by a thread of its own, off the training thread."""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from crucible_trace_otel.errors import warn_once
+
+__all__ = ["FileDigest", "digest_later", "drain", "give_up"]
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class FileDigest:
+    """What is known about a file: all of it, or why not."""
+
+    size: int | None = None
+    """Bytes."""
+    sha256: str | None = None
+    """64 lower-case hex digits; None where the file changed while it was read, or could not be read."""
+    changed: bool | None = None
+    """True where the file changed while it was read."""
+
+
+@dataclass(eq=False)
+class _Job:
+    path: str
+    done: Callable[[FileDigest], None]
+    finished: threading.Event
+
+
+_jobs: deque[_Job] = deque()
+_wake = threading.Condition()
+_worker: threading.Thread | None = None
+
+
+def digest_later(path: str | os.PathLike[str], done: Callable[[FileDigest], None]) -> threading.Event:
+    """Digest the file at `path` soon and call `done` with the result, on another thread; the event says when."""
+    global _worker  # noqa: PLW0603 - one thread a process, started at the first file
+    job = _Job(os.fspath(path), done, threading.Event())
+    with _wake:
+        _jobs.append(job)
+        _wake.notify()
+        if _worker is None:
+            _worker = threading.Thread(target=_work, name="crucible-digests", daemon=True)
+            _worker.start()
+    return job.finished
+
+
+def drain(timeout: float) -> bool:
+    """Wait up to `timeout` seconds until every file handed in before this call is digested; say whether it is."""
+    with _wake:
+        return _wake.wait_for(lambda: not _jobs, timeout)
+
+
+def give_up() -> None:
+    """Finish what still waits without a digest: the process ends."""
+    with _wake:
+        left = list(_jobs)
+        _jobs.clear()
+    for job in left:
+        _finish(job, FileDigest())
+
+
+def _work() -> None:
+    while True:
+        with _wake:
+            _wake.wait_for(lambda: _jobs)
+            job = _jobs[0]
+        digest = _digest(job.path)
+        with _wake:
+            given_up = not _jobs or _jobs[0] is not job
+        if not given_up:
+            _finish(job, digest)
+            with _wake:
+                if _jobs and _jobs[0] is job:
+                    _jobs.popleft()
+                _wake.notify_all()
+
+
+def _finish(job: _Job, digest: FileDigest) -> None:
+    try:
+        job.done(digest)
+    except Exception as error:  # noqa: BLE001 - the thread must outlive one bad job
+        warn_once(
+            f"digest {type(error).__name__}", f"The digest of {job.path} was not recorded: {error}", exc_info=True
+        )
+    finally:
+        job.finished.set()
+
+
+def _digest(path: str) -> FileDigest:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - a path given as text stays as it was given
+            before = os.fstat(file.fileno())
+            digest = sha256()
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+            after = os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        warn_once(f"digest {path}", f"The file {path} has no digest in the trace: {error.strerror or error}.")
+        return FileDigest()
+    if _identity(before) != _identity(after):
+        return FileDigest(size=after.st_size, changed=True)
+    return FileDigest(size=after.st_size, sha256=digest.hexdigest())
+
+
+def _identity(status: os.stat_result) -> tuple[Any, ...]:
+    return status.st_ino, status.st_dev, status.st_size, status.st_mtime_ns
+
+
+def _forget() -> None:
+    """In a forked child: the thread and what waits for it belong to the parent."""
+    global _worker, _wake  # noqa: PLW0603
+    _worker = None
+    _wake = threading.Condition()
+    _jobs.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

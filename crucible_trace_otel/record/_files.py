@@ -1,0 +1,162 @@
+"""Checkpoints and models on disk: recorded with path, size, SHA-256 and duration, and found again by their path."""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from opentelemetry.trace import SpanContext
+
+from crucible_trace_otel.record._digests import FileDigest, digest_later
+from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._operation import Operation
+from crucible_trace_otel.semconv import attributes as attr
+from crucible_trace_otel.semconv import spans
+from crucible_trace_otel.semconv.enums import LinkType
+
+__all__ = ["CheckpointLoad", "CheckpointSave", "FileOperation", "ModelLoad", "ModelSave", "StoredFile", "saved_at"]
+
+_MOST_REMEMBERED = 1_000
+_saved: OrderedDict[str, "StoredFile"] = OrderedDict()
+
+
+@dataclass(eq=False)
+class StoredFile:
+    """A checkpoint or model that was saved or loaded; other records may depend on it."""
+
+    path: str
+    operation: "FileOperation"
+    value: Any = None
+    """What the `write=` or `read=` function returned."""
+    _digest: FileDigest = field(default_factory=FileDigest)
+    _digested: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def event_id(self) -> str:
+        """Its id, 32 hex digits; empty when nothing is configured."""
+        return self.operation.event_id
+
+    @property
+    def span_context(self) -> SpanContext:
+        """The span that saved or loaded it."""
+        return self.operation.span_context
+
+    @property
+    def operation_name(self) -> str:
+        """The convention's name for what was done with it."""
+        return self.operation.operation_name
+
+    @property
+    def about(self) -> str:
+        """Its summary: the path."""
+        return self.operation.about
+
+    def digest(self, timeout: float | None = None) -> FileDigest:
+        """Size and SHA-256, waiting up to `timeout` seconds (for ever when None) until they are computed."""
+        self._digested.wait(timeout)
+        return self._digest
+
+
+class FileOperation(Operation):
+    """Writing or reading a file, as a span that ends, as seen by the trace, when the file is written or read."""
+
+    path_key: ClassVar[str]
+    size_key: ClassVar[str]
+    sha256_key: ClassVar[str]
+    saves: ClassVar[bool]
+
+    def __init__(self, path: str | os.PathLike[str], attributes: Mapping[str, Any]) -> None:
+        super().__init__(path, attributes={self.path_key: path, **attributes})
+        self.path = path
+
+    def perform(self, action: Callable[[Any], Any] | None) -> StoredFile:
+        """Do it: call `action` with the path, if one is given, and let its exception go on."""
+        self.start()
+        stored = StoredFile(os.fspath(self.path) if isinstance(self.path, (str, os.PathLike)) else "", self)
+        if action is not None:
+            try:
+                stored.value = action(self.path)
+            except BaseException as error:
+                self.fail(error)
+                raise
+        self._digest_later(stored)
+        return stored
+
+    @guarded(nothing)
+    def _digest_later(self, stored: StoredFile) -> None:
+        """Leave the context now; the span ends when its digest is known, with the time of now."""
+        if not self.is_recording:
+            self.stop()
+            stored._digested.set()
+            return
+        ended_at = self.now_ns()
+        self.leave()
+        saved = saved_at(stored.path)
+        if self.saves:
+            _saved[_real(stored.path)] = stored
+            while len(_saved) > _MOST_REMEMBERED:
+                _saved.popitem(last=False)
+        elif saved is not None:
+            self.link(LinkType.PRODUCED_BY, saved)
+
+        def done(digest: FileDigest) -> None:
+            stored._digest = digest
+            stored._digested.set()
+            self.set(
+                {
+                    self.size_key: digest.size,
+                    self.sha256_key: digest.sha256,
+                    attr.CRUCIBLE_CHECKPOINT_CHANGED: digest.changed,
+                }
+            )
+            expected = saved.digest(0).sha256 if saved is not None and not self.saves else None
+            if expected and digest.sha256 and expected != digest.sha256:
+                self.set({attr.CRUCIBLE_CHECKPOINT_DIGEST_MISMATCH: True})
+            self.stop_at(ended_at)
+
+        digest_later(stored.path, done)
+
+
+class CheckpointSave(FileOperation):
+    """Writing a checkpoint."""
+
+    operation_name = spans.CHECKPOINT_SAVE
+    path_key = attr.CRUCIBLE_CHECKPOINT_PATH
+    size_key = attr.CRUCIBLE_CHECKPOINT_SIZE
+    sha256_key = attr.CRUCIBLE_CHECKPOINT_SHA256
+    saves = True
+
+
+class CheckpointLoad(CheckpointSave):
+    """Reading a checkpoint."""
+
+    operation_name = spans.CHECKPOINT_LOAD
+    saves = False
+
+
+class ModelSave(FileOperation):
+    """Writing a model."""
+
+    operation_name = spans.MODEL_SAVE
+    path_key = attr.CRUCIBLE_MODEL_PATH
+    size_key = attr.CRUCIBLE_MODEL_SIZE
+    sha256_key = attr.CRUCIBLE_MODEL_SHA256
+    saves = True
+
+
+class ModelLoad(ModelSave):
+    """Reading a model."""
+
+    operation_name = spans.MODEL_LOAD
+    saves = False
+
+
+def saved_at(path: str | os.PathLike[str]) -> StoredFile | None:
+    """The last file this process recorded as saved at `path`."""
+    return _saved.get(_real(path))
+
+
+def _real(path: str | os.PathLike[str]) -> str:
+    return os.path.realpath(os.fsdecode(path))

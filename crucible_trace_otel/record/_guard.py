@@ -1,0 +1,42 @@
+"""The promise that recording never raises into the user's code, in one place."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from crucible_trace_otel.errors import warn_once
+
+__all__ = ["guarded"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def guarded(fallback: Callable[..., R]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a recording function report its own failure as one warning and return `fallback(*its arguments)`.
+
+    This includes calls with arguments it does not know: a misspelt keyword on the third day of a training run
+    must not end the run.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001 - that is what it is for
+                name = function.__qualname__
+                warn_once(
+                    f"{name} {type(error).__name__} {error}",
+                    f"{name}() was not recorded: {type(error).__name__}: {error}. The program goes on.",
+                    exc_info=not isinstance(error, TypeError),
+                )
+                return fallback(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def nothing(*_: Any, **__: Any) -> None:
+    """The fallback of a verb that returns nothing."""

@@ -1,0 +1,396 @@
+"""An operation is a span of ours: the one place that starts spans, sets attributes, adds events and ends spans.
+
+Everything in `record/` is built from three things here: `Operation` (something with a duration), `record_moment()`
+(something that happened at once, and that others may depend on) and `emit_event()` (something inside an operation).
+"""
+
+import copy
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from opentelemetry import context as context_api
+from opentelemetry import trace as trace_api
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanContext, Status, StatusCode, Tracer, TracerProvider
+
+from crucible_trace_otel._version import __version__
+from crucible_trace_otel.record._calls import traced
+from crucible_trace_otel.record._environment import remote_parent
+from crucible_trace_otel.record._failure import Outcome, exception_attributes, hand_over, is_recorded, outcome_of
+from crucible_trace_otel.record._guard import guarded
+from crucible_trace_otel.record._ids import new_event_id, trace_id_requested
+from crucible_trace_otel.record._links import Causes, LinkTarget, causes_of, remember
+from crucible_trace_otel.record._values import Repairs, clean, one_line
+from crucible_trace_otel.semconv import SCHEMA_URL
+from crucible_trace_otel.semconv import attributes as attr
+
+__all__ = [
+    "Operation",
+    "Recorded",
+    "current_operation",
+    "emit_event",
+    "not_recorded",
+    "record_moment",
+    "use_tracer_provider",
+]
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+SCOPE = "crucible_trace_otel"
+_CURRENT = context_api.create_key("crucible-operation")
+_GAP_NS = 1_000  # viewers' critical paths drop spans that share a boundary
+_configured: list[TracerProvider] = []
+
+F = TypeVar("F")
+
+
+def use_tracer_provider(provider: TracerProvider | None) -> None:
+    """Record through `provider` from now on; through OpenTelemetry's global one when None."""
+    _configured[:] = [] if provider is None else [provider]
+
+
+def current_operation() -> "Operation | None":
+    """The innermost operation of ours in the current context, foreign spans in between or not."""
+    found = _living_context().get(_CURRENT)
+    return found if isinstance(found, Operation) else None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Something that was recorded at once; other records may depend on it."""
+
+    event_id: str
+    """Its id, 32 hex digits."""
+    span_context: SpanContext
+    """The span that carries it; invalid when nothing is configured."""
+    operation_name: str
+    """The convention's name for it, e.g. `hypothesis_formed`."""
+    about: str
+    """Its summary, at most 120 characters."""
+
+
+class Operation:
+    """Something with a duration: a span of ours. Use it in `with`, as a decorator, or by `start()` and `stop()`.
+
+    It begins when it is entered or started, never when it is made. Work done inside it, in this thread or in the tasks
+    it starts, is recorded below it. No method raises; an exception of the user's code is recorded on the innermost
+    operation it leaves and goes on unchanged.
+
+    Args:
+        subject: What it is about; its first 120 characters become the summary that viewers show.
+        target: Appended to the span's name. Only for what is written in code: span names must stay few.
+        attributes: Convention attributes that are known before it starts.
+        depends_on: Records this one depends on.
+        links: Other causal links: link type to its target or targets.
+    """
+
+    operation_name: ClassVar[str]
+    """The convention's name for it, e.g. `training_run`."""
+
+    def __init__(
+        self,
+        subject: object,
+        *,
+        target: object = None,
+        attributes: Mapping[str, Any] | None = None,
+        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
+        links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+    ) -> None:
+        self.about = one_line(subject)
+        self._span_name = self.operation_name if target is None else f"{self.operation_name} {one_line(target)}"
+        self._given = dict(attributes or {})
+        self._depends_on = depends_on
+        self._links = links
+        self.inherits: dict[str, Any] = {}
+        """Attributes that everything recorded inside it carries too."""
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Be ready to start: at construction, and for each call of a decorated function."""
+        self.event_id = ""
+        self.ended = False
+        self.span: Span = trace_api.INVALID_SPAN
+        """The plain OpenTelemetry span, for whatever this package does not cover."""
+        self._inherited: dict[str, Any] = {}
+        self._repairs: Repairs = {}
+        self._causes = Causes()
+        self._outer: Operation | None = None
+        self._parent = trace_api.INVALID_SPAN_CONTEXT
+        self._previous = Context()
+        self._context: Context | None = None
+        self._abandoned: list[tuple[Operation, int]] = []
+        self._started_at = self._clock_offset = self._last_child_end = 0
+
+    def fresh(self) -> "Self":
+        """The same operation, not started."""
+        twin = copy.copy(self)
+        twin._prepare()
+        return twin
+
+    # ---- what it is ----
+
+    @property
+    def span_context(self) -> SpanContext:
+        """Trace id, span id and flags of its span; invalid while it has not started or nothing is configured."""
+        return self.span.get_span_context()
+
+    @property
+    def outer(self) -> "Operation | None":
+        """The operation of ours around it; None where there is none or it has not started."""
+        return self._outer
+
+    @property
+    def started_ns(self) -> int:
+        """When it started, nanoseconds since 1970; 0 before."""
+        return self._started_at
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether what is recorded now is kept."""
+        return self.span.is_recording()
+
+    # ---- its life ----
+
+    def start(self) -> "Self":
+        """Begin, and become what later work in this context is recorded below. A second start does nothing."""
+        self._begin(None)
+        return self
+
+    def start_inside(self, outer: "Operation") -> "Self":
+        """Begin as a child of `outer` without becoming current."""
+        self._begin(outer)
+        return self
+
+    def stop(self) -> None:
+        """End well. A second end does nothing."""
+        self._finish(None)
+
+    def stop_at(self, time_ns: int) -> None:
+        """End well, at a time that has passed."""
+        self._finish(None, time_ns)
+
+    def fail(self, error: BaseException | str) -> None:
+        """End with an error: an exception, or a sentence where there is none."""
+        self._finish(error)
+
+    def __enter__(self) -> "Self":
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._finish(error)
+
+    def __call__(self, function: F) -> F:
+        """As a decorator: each call of `function` (sync, async, generator, async generator) is one such operation."""
+        return traced(self, function)
+
+    # ---- for the rooms of record/ ----
+
+    def set(self, attributes: Mapping[str, Any]) -> None:
+        """Set convention attributes, coerced; a None is left out."""
+        if self.span.is_recording():
+            for key, value in clean(attributes, self._repairs).items():
+                self.span.set_attribute(key, value)
+
+    def link(self, link_type: str, target: LinkTarget) -> None:
+        """Add a causal link while it is going on."""
+        if self.span.is_recording():
+            link = self._causes.add(self.event_id, link_type, target)
+            if link is not None and self._may_link(link.context):
+                self.span.add_link(link.context, link.attributes)
+            self.set(self._causes.attributes())
+
+    def now_ns(self) -> int:
+        """Nanoseconds since 1970 by the clock of this trace, which no change of the wall clock moves."""
+        return time.perf_counter_ns() + self._clock_offset
+
+    def settle(self) -> None:
+        """End what a loop left behind when it was broken off, at the time it was left."""
+        while self._abandoned:
+            left, at = self._abandoned.pop()
+            left._finish(None, at)
+
+    def abandon(self) -> None:
+        """Leave without ending: whether well or with an exception is known when what encloses it ends."""
+        self.leave()
+        if self._outer is None:
+            self._finish(None)
+        elif not self.ended:
+            self._outer._abandoned.append((self, self.now_ns()))
+
+    def on_start(self) -> dict[str, Any]:
+        """Attributes that are known only when it starts; for the rooms to override."""
+        return {}
+
+    def before_end(self) -> None:
+        """Set what is known only at the end; for the rooms to override."""
+
+    def requested_trace_id(self) -> int | None:
+        """The trace id it wants where it is a root; for the rooms to override."""
+        return None
+
+    @guarded(lambda *_, **__: None)
+    def _begin(self, inside: "Operation | None") -> None:
+        if self._started_at or self.ended:
+            return
+        tracer = _tracer()
+        if tracer is None:
+            self._started_at = 1
+            return
+        self._previous = _living_context() if inside is None else inside._context or Context()
+        outer = self._previous.get(_CURRENT)
+        self._outer = outer if isinstance(outer, Operation) else None
+        self.event_id = new_event_id()
+        self._causes = causes_of(self.event_id, None, self._depends_on, self._links)
+        self._started_at = self._start_clock()
+        at_start = self.on_start()
+        self._inherited = {**(self._outer._inherited if self._outer else {}), **self.inherits}
+        attributes = {
+            attr.CRUCIBLE_OPERATION_NAME: self.operation_name,
+            attr.CRUCIBLE_ABOUT: self.about,
+            attr.CRUCIBLE_EVENT_ID: self.event_id,
+            **self._inherited,
+            **self._given,
+            **at_start,
+            **self._causes.attributes(),
+        }
+        base = self._previous
+        if not trace_api.get_current_span(base).get_span_context().is_valid:
+            base = remote_parent(base)
+        self._parent = trace_api.get_current_span(base).get_span_context()
+        requested = self.requested_trace_id()
+        with trace_id_requested(requested):
+            self.span = tracer.start_span(
+                self._span_name,
+                base,
+                attributes=clean(attributes, self._repairs),
+                links=[link for link in self._causes.links if self._may_link(link.context, requested)],
+                start_time=self._started_at,
+            )
+        remember(self)
+        self._context = trace_api.set_span_in_context(self.span, context_api.set_value(_CURRENT, self, base))
+        if inside is None:
+            context_api.attach(self._context)
+
+    @guarded(lambda *_, **__: None)
+    def _finish(self, error: BaseException | str | None, at_ns: int | None = None) -> None:
+        if self.ended or not self._started_at:
+            return
+        for left, at in self._abandoned:
+            left._finish(error, at)
+        self._abandoned.clear()
+        try:
+            if self.span.is_recording():
+                self._close(outcome_of(error), error)
+                self.before_end()
+        finally:
+            self.ended = True
+            end = max(at_ns or self.now_ns(), self._started_at)
+            self.span.end(end)
+            if self._outer is not None:
+                self._outer._last_child_end = max(self._outer._last_child_end, end)
+            self.leave()
+
+    def _close(self, outcome: Outcome, error: BaseException | str | None) -> None:
+        """Say how it ended; the exception itself only where no operation inside has said it."""
+        self.set(
+            {attr.CRUCIBLE_OPERATION_RESULT: outcome.result, attr.ERROR_TYPE: outcome.error_type, **self.state(outcome)}
+        )
+        if outcome.is_error:
+            self.span.set_status(Status(StatusCode.ERROR, outcome.description))
+        if isinstance(error, BaseException):
+            if outcome.is_error and not is_recorded(error, self.event_id):
+                emit_event(self, "exception", exception_attributes(error))
+            hand_over(error, self._outer.event_id if self._outer else None)
+
+    def state(self, outcome: Outcome) -> dict[str, Any]:  # noqa: ARG002 - for the rooms
+        """Attributes that tell the outcome in the words of the room; for the rooms to override."""
+        return {}
+
+    def _start_clock(self) -> int:
+        """When it starts: by the clock of what encloses it, a little after the last thing in there ended."""
+        if self._outer is None:
+            self._clock_offset = time.time_ns() - time.perf_counter_ns()
+            return self.now_ns()
+        self._clock_offset = self._outer._clock_offset
+        return max(self.now_ns(), self._outer._last_child_end + _GAP_NS)
+
+    def _may_link(self, there: SpanContext, own_trace_id: int | None = None) -> bool:
+        """Whether viewers read such a link right: not to the own parent, and not from a root into its own trace."""
+        if self._parent.is_valid:
+            return (there.trace_id, there.span_id) != (self._parent.trace_id, self._parent.span_id)
+        return there.trace_id != (own_trace_id or self.span_context.trace_id)
+
+    def leave(self) -> None:
+        """Stop being current, if it is: by attaching what was there before, which no other context can forbid."""
+        if context_api.get_current() is self._context:
+            context_api.attach(_living_context(leaving=self))
+
+
+def emit_event(operation: Operation, name: str, attributes: Mapping[str, Any], time_ns: int | None = None) -> None:
+    """Add an event to `operation`: the only line of this package that adds span events."""
+    if operation.span.is_recording():
+        operation.span.add_event(name, clean(attributes), time_ns or operation.now_ns())
+
+
+def record_moment(
+    operation: Operation,
+    name: str,
+    subject: object,
+    attributes: Mapping[str, Any],
+    *,
+    parent: LinkTarget | None = None,
+    depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
+    links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+) -> Recorded:
+    """Record something that happened at once inside `operation`, as a span of its own that others can link to."""
+    about = one_line(subject)
+    tracer = _tracer()
+    if tracer is None or not operation.is_recording:
+        return Recorded(new_event_id(), trace_api.INVALID_SPAN_CONTEXT, name, about)
+    event_id = new_event_id()
+    causes = causes_of(event_id, parent, depends_on, links)
+    common = {attr.CRUCIBLE_OPERATION_NAME: name, attr.CRUCIBLE_ABOUT: about, attr.CRUCIBLE_EVENT_ID: event_id}
+    start = max(operation.now_ns(), operation._last_child_end + _GAP_NS)
+    span = tracer.start_span(
+        name,
+        trace_api.set_span_in_context(operation.span, context_api.get_current()),
+        attributes=clean({**common, **operation._inherited, **attributes, **causes.attributes()}),
+        links=[link for link in causes.links if link.context.span_id != operation.span_context.span_id],
+        start_time=start,
+    )
+    operation._last_child_end = max(operation.now_ns(), start)
+    span.end(operation._last_child_end)
+    recorded = Recorded(event_id, span.get_span_context(), name, about)
+    remember(recorded)
+    return recorded
+
+
+def not_recorded(name: str) -> Callable[..., Recorded]:
+    """The fallback of a verb that could not record: something that may be passed on like a record."""
+    return lambda *_, **__: Recorded("", trace_api.INVALID_SPAN_CONTEXT, name, "")
+
+
+def _living_context(leaving: Operation | None = None) -> Context:
+    """The current context, or the one around it where its operation has ended elsewhere, as callbacks make it."""
+    here = context_api.get_current()
+    while isinstance(operation := here.get(_CURRENT), Operation) and here is operation._context:
+        if not operation.ended and operation is not leaving:
+            break
+        here = operation._previous or Context()
+    return here
+
+
+def _tracer() -> Tracer | None:
+    """Where spans are started, or None while nobody has set up a tracer provider."""
+    provider = _configured[0] if _configured else trace_api.get_tracer_provider()
+    return None if isinstance(provider, trace_api.ProxyTracerProvider) else _tracer_of(provider)
+
+
+@lru_cache(maxsize=8)
+def _tracer_of(provider: TracerProvider) -> Tracer:
+    return provider.get_tracer(SCOPE, __version__, schema_url=SCHEMA_URL)

@@ -1,0 +1,165 @@
+"""Reasoning chains: what was considered, what was rejected, and why.
+
+with crucible.reasoning_chain("choose a cache") as chain:
+    lru = chain.form_hypothesis("an LRU dict is enough", reasoning="200 keys", alternatives=["Redis"], confidence=0.6)
+    chain.reject_alternative("Redis", reasoning="a network hop for 200 keys", parent=lru)
+    chain.update_confidence(lru, 0.9, reasoning="measured")
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from crucible_trace_otel.record._guard import guarded
+from crucible_trace_otel.record._links import LinkTarget
+from crucible_trace_otel.record._operation import Operation, Recorded, not_recorded, record_moment
+from crucible_trace_otel.record._values import printable, with_template
+from crucible_trace_otel.semconv import attributes as attr
+from crucible_trace_otel.semconv import spans
+from crucible_trace_otel.semconv.enums import LinkType
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["Decision", "DecisionDetails", "ReasoningChain", "reasoning_chain"]
+
+Decision = Recorded
+"""A recorded decision; later records name it in `parent=`, `depends_on=` and `links=`."""
+
+
+class DecisionDetails(TypedDict, total=False):
+    """What every verb of a chain takes by keyword. A keyword that is not here is kept as metadata."""
+
+    reasoning: str
+    """Why."""
+    alternatives: Sequence[str]
+    """What else was considered."""
+    confidence: float
+    """From 0 to 1; leave it out where it is unknown."""
+    parent: LinkTarget
+    """The decision this one grew out of."""
+    depends_on: LinkTarget | Iterable[LinkTarget]
+    """What it rests on."""
+    links: Mapping[str, LinkTarget | Iterable[LinkTarget]]
+    """Other causal links: link type to its target or targets."""
+    code_section: str
+    """The code it is about."""
+    spec_reference: str
+    """The part of a specification it is about."""
+    metadata: Mapping[str, Any]
+    """Whatever else belongs to it, by name."""
+
+
+class ReasoningChain(Operation):
+    """A line of reasoning. Its decisions are its children, in order of time."""
+
+    operation_name = spans.REASONING_CHAIN
+
+    def __init__(
+        self,
+        name: object,
+        *,
+        description: str | None = None,
+        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
+        links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+    ) -> None:
+        attributes = {attr.CRUCIBLE_CHAIN_NAME: name, attr.CRUCIBLE_CHAIN_DESCRIPTION: description}
+        super().__init__(name, attributes=attributes, depends_on=depends_on, links=links)
+        self._confidences: dict[str, float] = {}
+
+    def form_hypothesis(self, hypothesis: str, **details: "Unpack[DecisionDetails]") -> Decision:
+        """Record a hypothesis: something held to be true until it is tested."""
+        return self._decide(spans.HYPOTHESIS_FORMED, hypothesis, {}, details)
+
+    def reject_alternative(self, alternative: str, **details: "Unpack[DecisionDetails]") -> Decision:
+        """Record that an alternative was rejected."""
+        return self._decide(spans.ALTERNATIVE_REJECTED, alternative, {}, details)
+
+    def evaluate_constraint(
+        self, constraint: str, *, satisfied: bool | None = None, **details: "Unpack[DecisionDetails]"
+    ) -> Decision:
+        """Record that a constraint was evaluated, and whether it is satisfied (None: not known)."""
+        given = {attr.CRUCIBLE_CONSTRAINT_SATISFIED: satisfied}
+        return self._decide(spans.CONSTRAINT_EVALUATED, constraint, given, details)
+
+    def apply_pattern(self, pattern: str, **details: "Unpack[DecisionDetails]") -> Decision:
+        """Record that a known pattern was applied."""
+        return self._decide(spans.PATTERN_APPLIED, pattern, {attr.CRUCIBLE_PATTERN_NAME: pattern}, details)
+
+    def flag_ambiguity(
+        self, ambiguity: str, *, resolution: str | None = None, **details: "Unpack[DecisionDetails]"
+    ) -> Decision:
+        """Record something that can be read in more than one way, and how it was resolved, if it was."""
+        given = {attr.CRUCIBLE_AMBIGUITY_RESOLUTION: resolution}
+        return self._decide(spans.AMBIGUITY_FLAGGED, ambiguity, given, details)
+
+    @guarded(not_recorded(spans.CONFIDENCE_UPDATED))
+    def update_confidence(
+        self, decision: LinkTarget, confidence: float, **details: "Unpack[DecisionDetails]"  # type: ignore[misc]
+    ) -> Decision:
+        """Record that the confidence in an earlier decision changed.
+
+        Args:
+            decision: The decision, which this record is linked to as `refines`.
+            confidence: The new confidence, from 0 to 1.
+            **details: As for every verb.
+        """
+        event_id = decision if isinstance(decision, str) else getattr(decision, "event_id", "")
+        given = {attr.CRUCIBLE_DECISION_PREVIOUS_CONFIDENCE: self._confidences.get(event_id)}
+        links = {LinkType.REFINES: decision, **(details.get("links") or {})}
+        about = getattr(decision, "about", event_id)
+        updated = {**details, "confidence": confidence, "links": links}
+        recorded = self._decide(spans.CONFIDENCE_UPDATED, about, given, updated)
+        self._confidences[event_id] = self._confidences.get(recorded.event_id, math.nan)
+        return recorded
+
+    @guarded(not_recorded("decision"))
+    def _decide(self, name: str, text: str, given: Mapping[str, Any], details: Mapping[str, Any]) -> Decision:
+        known = dict(details)
+        causes = {key: known.pop(key, None) for key in ("parent", "depends_on", "links")}
+        confidence, refused = _confidence(known.pop("confidence", None))
+        attributes = {
+            attr.CRUCIBLE_DECISION_TEXT: text,
+            attr.CRUCIBLE_DECISION_REASONING: known.pop("reasoning", None),
+            attr.CRUCIBLE_DECISION_ALTERNATIVES: known.pop("alternatives", None),
+            attr.CRUCIBLE_DECISION_CONFIDENCE: confidence,
+            attr.CRUCIBLE_DECISION_CODE_SECTION: known.pop("code_section", None),
+            attr.CRUCIBLE_DECISION_SPEC_REFERENCE: known.pop("spec_reference", None),
+            **given,
+        }
+        metadata = known.pop("metadata", None)
+        named = {**(metadata if isinstance(metadata, Mapping) else {"metadata": metadata}), **known, **refused}
+        attributes |= with_template(attr.CRUCIBLE_DECISION_METADATA_TEMPLATE, named)
+        recorded = record_moment(self, name, text, attributes, **causes)
+        if confidence is not None:
+            self._confidences[recorded.event_id] = confidence
+        return recorded
+
+
+def reasoning_chain(
+    name: str,
+    *,
+    description: str | None = None,
+    depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
+    links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+) -> ReasoningChain:
+    """A line of reasoning, to be used in `with`, as a decorator, or by `start()` and `stop()`.
+
+    Args:
+        name: The question it answers.
+        description: More about it.
+        depends_on: Records it rests on.
+        links: Other causal links: link type to its target or targets.
+    """
+    return ReasoningChain(name, description=description, depends_on=depends_on, links=links)
+
+
+def _confidence(given: Any) -> tuple[float | None, dict[str, Any]]:
+    """A confidence from 0 to 1; what is none is kept beside it as metadata, and the confidence stays unknown."""
+    try:
+        confidence = float(given)
+    except (TypeError, ValueError, OverflowError):
+        return None, {} if given is None else {"confidence_given": printable(given)}
+    if 0.0 <= confidence <= 1.0:
+        return confidence, {}
+    return None, {"confidence_given": confidence}

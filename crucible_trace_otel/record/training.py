@@ -1,0 +1,336 @@
+"""Training runs: epochs, steps, validations, checkpoints, early stops.
+
+with crucible.training_run("digits", hyperparameters={"lr": 0.1}, dataset="uci-digits", model="softmax") as run:
+    for epoch in run.epochs(10):
+        for batch in loader:
+            epoch.record_step(loss=train_on(batch))
+        epoch.record_validation(accuracy=evaluate(model))
+        run.save_checkpoint("digits.npz", write=model.save)
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from crucible_trace_otel.record._failure import Outcome
+from crucible_trace_otel.record._files import CheckpointLoad, CheckpointSave, ModelSave, StoredFile
+from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._ids import new_event_id, trace_id_of_run
+from crucible_trace_otel.record._links import LinkTarget
+from crucible_trace_otel.record._operation import Operation, Recorded, emit_event, not_recorded, record_moment
+from crucible_trace_otel.record._values import printable, with_template
+from crucible_trace_otel.record._windows import StepTotals, StepWindows
+from crucible_trace_otel.semconv import attributes as attr
+from crucible_trace_otel.semconv import events, spans
+from crucible_trace_otel.semconv.enums import Result, RunState
+
+__all__ = ["Epoch", "TrainingRun", "training_run"]
+
+_STATES = {Result.SUCCESS: RunState.COMPLETED, Result.CANCELLATION: RunState.CANCELLED}
+
+
+class _Training(Operation):
+    """What a run and an epoch have in common: steps, gradients, validations."""
+
+    _run: "TrainingRun"
+    _windows: StepWindows
+
+    def record_step(self, *, step: int | None = None, **numbers: Any) -> None:
+        """Record one training step; every row can be read back.
+
+        Args:
+            step: Its index in the run; one more than the last when not given.
+            **numbers: What was measured, by name: `loss=0.3, learning_rate=0.01`. numpy and torch scalars are numbers.
+        """
+        self._record_row(events.STEPS_RECORDED, step, numbers)
+
+    def record_gradient(self, norm: float, *, step: int | None = None, **numbers: Any) -> None:
+        """Record the norm of a gradient, and other numbers about it, beside the steps.
+
+        Args:
+            norm: The norm over all parameters.
+            step: The step it belongs to; the last recorded one when not given.
+            **numbers: Further norms or shares, by name.
+        """
+        of_step = max(self._run.next_step - 1, 0) if step is None else step
+        self._record_row(events.GRADIENT_COMPUTED, of_step, {"norm": norm, **numbers})
+
+    @guarded(not_recorded(spans.VALIDATION_RUN))
+    def record_validation(self, **metrics: Any) -> Recorded:
+        """Record the result of a validation; later decisions can depend on what this returns.
+
+        Args:
+            **metrics: Its metrics, by name: `accuracy=0.93`.
+        """
+        attributes = with_template(attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, _doubles(metrics))
+        said = ", ".join(f"{name} {_short(value)}" for name, value in metrics.items())
+        return record_moment(self, spans.VALIDATION_RUN, said or "validation", attributes)
+
+    @guarded(nothing)
+    def _record_row(self, event_name: str, step: int | None, numbers: dict[str, Any]) -> None:
+        if self.span.is_recording():
+            self._run.settle()
+            self._windows.add(event_name, self._run.step_index(step), numbers)
+
+
+class Epoch(_Training):
+    """One pass over the training data."""
+
+    operation_name = spans.EPOCH
+
+    def __init__(self, run: "TrainingRun", index: int) -> None:
+        super().__init__(f"epoch {printable(index)}", attributes={attr.CRUCIBLE_TRAINING_EPOCH_INDEX: index})
+        self.index = index
+        self._run = run
+        self._totals = StepTotals()
+        self._windows = StepWindows(self, self._totals, run.totals)
+
+    def before_end(self) -> None:
+        """Close its windows, and give its mean loss to queries that see span attributes only."""
+        self._windows.close()
+        self.set({**self._totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self._totals.means().get("loss")})
+
+
+class TrainingRun(_Training):
+    """One attempt to train a model."""
+
+    operation_name = spans.TRAINING_RUN
+
+    def __init__(
+        self,
+        name: object,
+        *,
+        run_id: str | None = None,
+        hyperparameters: Mapping[str, Any] | None = None,
+        dataset: str | None = None,
+        model: str | None = None,
+        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
+        links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+    ) -> None:
+        attributes = {
+            attr.CRUCIBLE_RUN_NAME: name,
+            attr.CRUCIBLE_RUN_ATTEMPT: 0,
+            attr.CRUCIBLE_DATASET_NAME: dataset,
+            attr.CRUCIBLE_MODEL_NAME: model,
+            **with_template(attr.CRUCIBLE_TRAINING_HYPERPARAMETER_TEMPLATE, hyperparameters),
+        }
+        super().__init__(name, attributes=attributes, depends_on=depends_on, links=links)
+        self.run_id = printable(run_id) if run_id is not None else new_event_id()[:16]
+        """Names the run in every process and every attempt."""
+        self.totals = StepTotals()
+        self.next_step = 0
+        self._run = self
+        self._windows = StepWindows(self, self.totals)
+        self.inherits = {attr.CRUCIBLE_RUN_ID: self.run_id}
+
+    def epoch(self, index: int) -> Epoch:
+        """The epoch `index` (from 0), to be used in `with` or by `start()` and `stop()`."""
+        return Epoch(self, index)
+
+    def epochs(self, number: int | Iterable[int]) -> Iterator[Epoch]:
+        """Epochs, each begun and ended by the loop over them.
+
+        Args:
+            number: How many, counted from 0; or their indices, such as `range(3, 10)`.
+
+        Raises:
+            TypeError: `number` is neither; a loop cannot be made of it.
+        """
+        return _Epochs(self, range(number) if isinstance(number, int) else number)
+
+    def save_checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        write: Callable[[Any], Any] | None = None,
+        step: int | None = None,
+        epoch: int | None = None,
+        best: bool | None = None,
+        metrics: Mapping[str, Any] | None = None,
+    ) -> StoredFile:
+        """Record a checkpoint with its size, SHA-256 and the time it took; the digest is computed on another thread.
+
+        Args:
+            path: Its file.
+            write: Called with `path` to write it. Without it, the file was written before this call.
+            step: The step it holds; the last recorded one when not given.
+            epoch: The epoch it holds.
+            best: Whether it is the best so far.
+            metrics: What it reached, by name.
+
+        Returns:
+            What later records can depend on. An exception of `write` is recorded and goes on unchanged.
+        """
+        attributes = {
+            attr.CRUCIBLE_CHECKPOINT_STEP: step if step is not None else self.next_step - 1 if self.next_step else None,
+            attr.CRUCIBLE_CHECKPOINT_EPOCH: epoch,
+            attr.CRUCIBLE_CHECKPOINT_BEST: best,
+            **with_template(attr.CRUCIBLE_CHECKPOINT_METRIC_TEMPLATE, _doubles(metrics or {})),
+        }
+        return CheckpointSave(path, attributes).perform(write)
+
+    def load_checkpoint(self, path: str | os.PathLike[str], *, read: Callable[[Any], Any] | None = None) -> StoredFile:
+        """Record that a checkpoint was loaded, linked to its saving where this process saved it.
+
+        Args:
+            path: Its file.
+            read: Called with `path` to read it; the result is the returned object's `.value`.
+        """
+        return CheckpointLoad(path, {}).perform(read)
+
+    def save_model(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        write: Callable[[Any], Any] | None = None,
+        name: str | None = None,
+        version: str | None = None,
+    ) -> StoredFile:
+        """Record the finished model with its size, SHA-256 and the time it took to write.
+
+        Args:
+            path: Its file.
+            write: Called with `path` to write it. Without it, the file was written before this call.
+            name: What the model is called; the run's model when not given.
+            version: Which version of it this is.
+        """
+        attributes = {
+            attr.CRUCIBLE_MODEL_NAME: name or self._given.get(attr.CRUCIBLE_MODEL_NAME),
+            attr.CRUCIBLE_MODEL_VERSION: version,
+        }
+        return ModelSave(path, attributes).perform(write)
+
+    @guarded(nothing)
+    def stop_early(
+        self,
+        reason: str,
+        *,
+        best_epoch: int | None = None,
+        best_value: float | None = None,
+        patience: int | None = None,
+    ) -> None:
+        """Record that training was stopped before its planned end; the loop is left by your own `break`.
+
+        Args:
+            reason: Why.
+            best_epoch: The epoch that was best.
+            best_value: What it reached.
+            patience: How many epochs without improvement were waited for.
+        """
+        attributes = {
+            attr.CRUCIBLE_TRAINING_STOP_REASON: reason,
+            attr.CRUCIBLE_TRAINING_BEST_EPOCH: best_epoch,
+            **_doubles({attr.CRUCIBLE_TRAINING_BEST_VALUE: best_value}),
+            attr.CRUCIBLE_TRAINING_PATIENCE: patience,
+        }
+        emit_event(self, events.EARLY_STOPPED, {attr.CRUCIBLE_ABOUT: reason, **attributes})
+        self.set(attributes)
+
+    @guarded(not_recorded(events.HYPERPARAMETER_TUNED))
+    def tune_hyperparameter(
+        self,
+        name: str,
+        value: Any,
+        *,
+        reason: str | None = None,
+        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
+    ) -> Recorded:
+        """Record that a hyperparameter was given another value during the run.
+
+        Args:
+            name: Its name.
+            value: Its new value.
+            reason: Why it was changed.
+            depends_on: What the change rests on, such as a validation.
+        """
+        attributes = {
+            attr.CRUCIBLE_DECISION_REASONING: reason,
+            **with_template(attr.CRUCIBLE_TRAINING_HYPERPARAMETER_TEMPLATE, {name: value}),
+        }
+        said = f"{printable(name)} = {_short(value)}"
+        return record_moment(self, events.HYPERPARAMETER_TUNED, said, attributes, depends_on=depends_on)
+
+    def step_index(self, step: int | None) -> int:
+        """The index of the step that is recorded now."""
+        index = self.next_step if step is None else int(step)
+        self.next_step = max(self.next_step, index + 1)
+        return index
+
+    def requested_trace_id(self) -> int | None:
+        """Fixed by the run id, so that processes which share one record into one trace."""
+        return trace_id_of_run(self.run_id)
+
+    def state(self, outcome: Outcome) -> dict[str, Any]:
+        """How the run ended."""
+        return {attr.CRUCIBLE_RUN_STATE: _STATES.get(outcome.result, RunState.FAILED)}
+
+    def before_end(self) -> None:
+        """Close its windows, and give its last loss to queries that see span attributes only."""
+        self._windows.close()
+        self.set({**self.totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self.totals.last.get("loss")})
+
+
+def training_run(
+    name: str,
+    *,
+    run_id: str | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
+    dataset: str | None = None,
+    model: str | None = None,
+    depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
+    links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+) -> TrainingRun:
+    """A training run, to be used in `with`, or by `start()` and `stop()`.
+
+    Args:
+        name: What a person calls it.
+        run_id: Names the run across processes: where it is a root, it fixes the trace id. Random when not given.
+        hyperparameters: By name; each becomes an attribute.
+        dataset: What it trains on.
+        model: What it trains.
+        depends_on: Records it rests on, such as the decision for this model.
+        links: Other causal links: link type to its target or targets.
+    """
+    return TrainingRun(
+        name,
+        run_id=run_id,
+        hyperparameters=hyperparameters,
+        dataset=dataset,
+        model=model,
+        depends_on=depends_on,
+        links=links,
+    )
+
+
+class _Epochs:
+    """The loop over epochs. A generator would be told of an exception in the loop's body only as its closing."""
+
+    def __init__(self, run: TrainingRun, indices: Iterable[int]) -> None:
+        self._run = run
+        self._indices = iter(indices)
+        self._epoch: Epoch | None = None
+
+    def __iter__(self) -> Iterator[Epoch]:
+        return self
+
+    def __next__(self) -> Epoch:
+        if self._epoch is not None:
+            self._epoch.stop()
+            self._epoch = None
+        self._epoch = Epoch(self._run, next(self._indices)).start()
+        return self._epoch
+
+    def __del__(self) -> None:
+        if self._epoch is not None:
+            self._epoch.abandon()
+
+
+def _doubles(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics are doubles on the wire, whole ones too: a query with a decimal point finds them."""
+    return {
+        name: float(value) if type(value) is int and abs(value) <= 2**53 else value for name, value in metrics.items()
+    }
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else printable(value)
