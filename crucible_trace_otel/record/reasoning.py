@@ -6,13 +6,15 @@ with crucible.reasoning_chain("choose a cache") as chain:
     chain.update_confidence(lru, 0.9, reasoning="measured")
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
+
+from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
 from crucible_trace_otel.record._guard import guarded
 from crucible_trace_otel.record._links import LinkTarget
-from crucible_trace_otel.record._operation import Operation, Recorded, not_recorded, record_moment
+from crucible_trace_otel.record._operation import Operation, Recorded, record_moment
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
@@ -23,19 +25,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Decision", "DecisionDetails", "ReasoningChain", "reasoning_chain"]
 
-Decision = Recorded
-"""A recorded decision; later records name it in `parent=`, `depends_on=` and `links=`."""
+
+@dataclass(frozen=True)
+class Decision(Recorded):
+    """A recorded decision; later records name it in `parent=`, `depends_on=` and `links=`."""
+
+    confidence: float | None = None
+    """From 0 to 1; None where it is not known."""
 
 
 class DecisionDetails(TypedDict, total=False):
-    """What every verb of a chain takes by keyword. A keyword that is not here is kept as metadata."""
+    """What every verb of a chain takes by keyword, beside its `confidence` from 0 to 1 (None: not known).
+
+    A keyword that is not here is kept as metadata.
+    """
 
     reasoning: str
     """Why."""
     alternatives: Sequence[str]
     """What else was considered."""
-    confidence: float
-    """From 0 to 1; leave it out where it is unknown."""
     parent: LinkTarget
     """The decision this one grew out of."""
     depends_on: LinkTarget | Iterable[LinkTarget]
@@ -48,6 +56,11 @@ class DecisionDetails(TypedDict, total=False):
     """The part of a specification it is about."""
     metadata: Mapping[str, Any]
     """Whatever else belongs to it, by name."""
+
+
+def _not_recorded(*_: Any, **__: Any) -> Decision:
+    """The fallback of a verb that could not record: something that may be passed on like a decision."""
+    return Decision("", INVALID_SPAN_CONTEXT, "", "")
 
 
 class ReasoningChain(Operation):
@@ -65,37 +78,53 @@ class ReasoningChain(Operation):
     ) -> None:
         attributes = {attr.CRUCIBLE_CHAIN_NAME: name, attr.CRUCIBLE_CHAIN_DESCRIPTION: description}
         super().__init__(name, attributes=attributes, depends_on=depends_on, links=links)
-        self._confidences: dict[str, float] = {}
+        self._confidences: dict[str, float] = {}  # what an earlier decision's confidence has become
 
-    def form_hypothesis(self, hypothesis: str, **details: "Unpack[DecisionDetails]") -> Decision:
+    def form_hypothesis(
+        self, hypothesis: str, *, confidence: float | None = None, **details: "Unpack[DecisionDetails]"
+    ) -> Decision:
         """Record a hypothesis: something held to be true until it is tested."""
-        return self._decide(spans.HYPOTHESIS_FORMED, hypothesis, {}, details)
+        return self._decide(spans.HYPOTHESIS_FORMED, hypothesis, {}, confidence, details)
 
-    def reject_alternative(self, alternative: str, **details: "Unpack[DecisionDetails]") -> Decision:
+    def reject_alternative(
+        self, alternative: str, *, confidence: float | None = None, **details: "Unpack[DecisionDetails]"
+    ) -> Decision:
         """Record that an alternative was rejected."""
-        return self._decide(spans.ALTERNATIVE_REJECTED, alternative, {}, details)
+        return self._decide(spans.ALTERNATIVE_REJECTED, alternative, {}, confidence, details)
 
     def evaluate_constraint(
-        self, constraint: str, *, satisfied: bool | None = None, **details: "Unpack[DecisionDetails]"
+        self,
+        constraint: str,
+        *,
+        satisfied: bool | None = None,
+        confidence: float | None = None,
+        **details: "Unpack[DecisionDetails]",
     ) -> Decision:
         """Record that a constraint was evaluated, and whether it is satisfied (None: not known)."""
         given = {attr.CRUCIBLE_CONSTRAINT_SATISFIED: satisfied}
-        return self._decide(spans.CONSTRAINT_EVALUATED, constraint, given, details)
+        return self._decide(spans.CONSTRAINT_EVALUATED, constraint, given, confidence, details)
 
-    def apply_pattern(self, pattern: str, **details: "Unpack[DecisionDetails]") -> Decision:
+    def apply_pattern(
+        self, pattern: str, *, confidence: float | None = None, **details: "Unpack[DecisionDetails]"
+    ) -> Decision:
         """Record that a known pattern was applied."""
-        return self._decide(spans.PATTERN_APPLIED, pattern, {attr.CRUCIBLE_PATTERN_NAME: pattern}, details)
+        return self._decide(spans.PATTERN_APPLIED, pattern, {attr.CRUCIBLE_PATTERN_NAME: pattern}, confidence, details)
 
     def flag_ambiguity(
-        self, ambiguity: str, *, resolution: str | None = None, **details: "Unpack[DecisionDetails]"
+        self,
+        ambiguity: str,
+        *,
+        resolution: str | None = None,
+        confidence: float | None = None,
+        **details: "Unpack[DecisionDetails]",
     ) -> Decision:
         """Record something that can be read in more than one way, and how it was resolved, if it was."""
         given = {attr.CRUCIBLE_AMBIGUITY_RESOLUTION: resolution}
-        return self._decide(spans.AMBIGUITY_FLAGGED, ambiguity, given, details)
+        return self._decide(spans.AMBIGUITY_FLAGGED, ambiguity, given, confidence, details)
 
-    @guarded(not_recorded(spans.CONFIDENCE_UPDATED))
+    @guarded(_not_recorded)
     def update_confidence(
-        self, decision: LinkTarget, confidence: float, **details: "Unpack[DecisionDetails]"  # type: ignore[misc]
+        self, decision: LinkTarget, confidence: float, **details: "Unpack[DecisionDetails]"
     ) -> Decision:
         """Record that the confidence in an earlier decision changed.
 
@@ -105,24 +134,27 @@ class ReasoningChain(Operation):
             **details: As for every verb.
         """
         event_id = decision if isinstance(decision, str) else getattr(decision, "event_id", "")
-        given = {attr.CRUCIBLE_DECISION_PREVIOUS_CONFIDENCE: self._confidences.get(event_id)}
-        links = {LinkType.REFINES: decision, **(details.get("links") or {})}
+        before = self._confidences.get(event_id, getattr(decision, "confidence", None))
+        given = {attr.CRUCIBLE_DECISION_PREVIOUS_CONFIDENCE: before}
+        linked: DecisionDetails = {**details, "links": {LinkType.REFINES: decision, **(details.get("links") or {})}}
         about = getattr(decision, "about", event_id)
-        updated = {**details, "confidence": confidence, "links": links}
-        recorded = self._decide(spans.CONFIDENCE_UPDATED, about, given, updated)
-        self._confidences[event_id] = self._confidences.get(recorded.event_id, math.nan)
+        recorded = self._decide(spans.CONFIDENCE_UPDATED, about, given, confidence, linked)
+        if recorded.confidence is not None:
+            self._confidences[event_id] = recorded.confidence
         return recorded
 
-    @guarded(not_recorded("decision"))
-    def _decide(self, name: str, text: str, given: Mapping[str, Any], details: Mapping[str, Any]) -> Decision:
+    @guarded(_not_recorded)
+    def _decide(
+        self, name: str, text: str, given: Mapping[str, Any], confidence: Any, details: Mapping[str, Any]
+    ) -> Decision:
         known = dict(details)
         causes = {key: known.pop(key, None) for key in ("parent", "depends_on", "links")}
-        confidence, refused = _confidence(known.pop("confidence", None))
+        certain, refused = _confidence(confidence)
         attributes = {
             attr.CRUCIBLE_DECISION_TEXT: text,
             attr.CRUCIBLE_DECISION_REASONING: known.pop("reasoning", None),
             attr.CRUCIBLE_DECISION_ALTERNATIVES: known.pop("alternatives", None),
-            attr.CRUCIBLE_DECISION_CONFIDENCE: confidence,
+            attr.CRUCIBLE_DECISION_CONFIDENCE: certain,
             attr.CRUCIBLE_DECISION_CODE_SECTION: known.pop("code_section", None),
             attr.CRUCIBLE_DECISION_SPEC_REFERENCE: known.pop("spec_reference", None),
             **given,
@@ -131,9 +163,7 @@ class ReasoningChain(Operation):
         named = {**(metadata if isinstance(metadata, Mapping) else {"metadata": metadata}), **known, **refused}
         attributes |= with_template(attr.CRUCIBLE_DECISION_METADATA_TEMPLATE, named)
         recorded = record_moment(self, name, text, attributes, **causes)
-        if confidence is not None:
-            self._confidences[recorded.event_id] = confidence
-        return recorded
+        return Decision(recorded.event_id, recorded.span_context, recorded.operation_name, recorded.about, certain)
 
 
 def reasoning_chain(

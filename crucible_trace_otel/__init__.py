@@ -1,0 +1,73 @@
+"""One trace from the first hypothesis to the deployed model, in the tools people already run.
+
+    import crucible_trace_otel as crucible
+
+    crucible.configure(service_name="trainer")
+
+    with crucible.training_run("digits", hyperparameters={"lr": 0.1}) as run:
+        for epoch in run.epochs(10):
+            epoch.record_step(loss=train())
+
+    print(crucible.render(crucible.open_store().latest(), "tree"))
+
+Importing this loads OpenTelemetry's API only; the SDK is loaded by `configure()`, the readers when they are used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from crucible_trace_otel._version import __version__
+from crucible_trace_otel.errors import ConfigurationError, CrucibleError, FormatError, NotFoundError, StoreError
+from crucible_trace_otel.record.deployment import deployment, inference
+from crucible_trace_otel.record.pipeline import pipeline, stage
+from crucible_trace_otel.record.reasoning import reasoning_chain
+from crucible_trace_otel.record.training import training_run
+
+if TYPE_CHECKING:
+    from crucible_trace_otel.journal.processor import JournalSpanProcessor
+    from crucible_trace_otel.renderers import render
+    from crucible_trace_otel.sdk import configure, flush, shutdown
+    from crucible_trace_otel.store import open_store
+
+__all__ = [
+    "ConfigurationError",
+    "CrucibleError",
+    "FormatError",
+    "JournalSpanProcessor",
+    "NotFoundError",
+    "StoreError",
+    "__version__",
+    "configure",
+    "deployment",
+    "flush",
+    "inference",
+    "open_store",
+    "pipeline",
+    "reasoning_chain",
+    "render",
+    "shutdown",
+    "stage",
+    "training_run",
+]
+
+_LAZY = {
+    "JournalSpanProcessor": "crucible_trace_otel.journal.processor",
+    "configure": "crucible_trace_otel.sdk",
+    "flush": "crucible_trace_otel.sdk",
+    "open_store": "crucible_trace_otel.store",
+    "render": "crucible_trace_otel.renderers",
+    "shutdown": "crucible_trace_otel.sdk",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what needs the SDK, or reads, when it is first asked for (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,270 @@
+"""Set up: where what is recorded goes.
+
+    crucible.configure(service_name="trainer")      # a journal in ./.crucible; sends too, if an endpoint is set
+
+Nothing here runs at import: no thread, no file, no socket before `configure()`.
+"""
+
+import atexit
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from opentelemetry import trace as trace_api
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.trace import ProxyTracerProvider
+
+from crucible_trace_otel.errors import ConfigurationError, logger, warn_once
+from crucible_trace_otel.journal.processor import JournalSpanProcessor
+from crucible_trace_otel.record._digests import drain, give_up
+from crucible_trace_otel.record._operation import use_tracer_provider
+from crucible_trace_otel.record._values import clean
+from crucible_trace_otel.sdk._ids import id_generator
+from crucible_trace_otel.sdk._recorder import Recorder, Switch
+from crucible_trace_otel.sdk._sender import Sender
+from crucible_trace_otel.sdk._settings import Settings, read_settings, span_limits
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Handle", "Report", "configure", "flush", "shutdown"]
+
+_EXIT_S = 2.0
+_FLUSH_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of the spans recorded so far. True only if a collector acknowledged all of them."""
+
+    recorded: int = 0
+    """Spans that ended."""
+    stored: int = 0
+    """Spans in the journal."""
+    lost: int = 0
+    """Spans the journal could not take."""
+    acknowledged: int = 0
+    """Spans the collector took."""
+    endpoint: str | None = None
+    """Where they were sent; None where nothing is sent."""
+    complete: bool = False
+    """Whether the collector acknowledged everything recorded before the call."""
+
+    def __bool__(self) -> bool:
+        return self.complete
+
+
+class Handle:
+    """What `configure()` set up; leaving its `with` block shuts it down."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._closed = False
+
+    def flush(self, timeout: float = _FLUSH_S) -> Report:
+        """Wait up to `timeout` seconds until everything recorded before this call is stored and acknowledged.
+
+        Never raises, and never waits longer.
+        """
+        until = time.monotonic() + timeout
+        drain(timeout)
+        recorded = self._recorder.recorded
+        sender = self._recorder.sender
+        if sender is not None and not self._closed:
+            sender.force_flush(int(max(0.0, until - time.monotonic()) * 1_000))
+        return self._report(recorded)
+
+    def shutdown(self, timeout: float = _EXIT_S) -> Report:
+        """Wait as `flush()` does, then stop sending. What is recorded later is still stored. Never raises.
+
+        Says in one line what did not reach the collector, and where it is kept.
+        """
+        if self._closed:
+            return self._report(self._recorder.recorded)
+        until = time.monotonic() + timeout
+        drain(timeout)
+        give_up()
+        recorded = self._recorder.recorded
+        if self._recorder.sender is not None:
+            self._recorder.sender.shutdown(max(0.0, until - time.monotonic()))
+        self._closed = True
+        report = self._report(recorded)
+        if self._recorder.journal is not None:
+            self._recorder.journal.shutdown()
+        _say(report, self._recorder.journal)
+        return report
+
+    def _report(self, recorded: int) -> Report:
+        journal, sender = self._recorder.journal, self._recorder.sender
+        acknowledged = sender.acknowledged if sender else 0
+        return Report(
+            recorded=recorded,
+            stored=journal.stored if journal else 0,
+            lost=journal.lost if journal else 0,
+            acknowledged=acknowledged,
+            endpoint=sender.endpoint if sender else None,
+            complete=sender is not None and acknowledged >= recorded,
+        )
+
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.shutdown()
+
+
+_lock = threading.RLock()
+_current: list[Handle] = []
+_switches: "WeakKeyDictionary[Any, Switch]" = WeakKeyDictionary()
+
+
+def configure(
+    *,
+    service_name: str | None = None,
+    journal: str | os.PathLike[str] | bool | None = None,
+    endpoint: str | None = None,
+    protocol: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    console: bool | None = None,
+    tracer_provider: trace_api.TracerProvider | None = None,
+    resource_attributes: Mapping[str, Any] | None = None,
+) -> Handle:
+    """Say where what is recorded goes. Called again, the second call replaces the first.
+
+    An argument beats its environment variable. A provider that was set up before is respected: it keeps its resource,
+    sampler and exporters, and gets one more span processor; to send from it a second time, give `endpoint` itself.
+
+    Args:
+        service_name: The role of this process (`OTEL_SERVICE_NAME`); the script's name when nobody says.
+        journal: Directory of the journal (`CRUCIBLE_JOURNAL`), `.crucible` when nobody says; False for none.
+        endpoint: Base address of an OTLP collector (`OTEL_EXPORTER_OTLP_ENDPOINT`); nothing is sent without one.
+        protocol: `http/protobuf` or `grpc` (`OTEL_EXPORTER_OTLP_PROTOCOL`); by the port when nobody says.
+        headers: Sent with each request (`OTEL_EXPORTER_OTLP_HEADERS`).
+        console: Whether operations are printed as they start and end (`CRUCIBLE_CONSOLE`).
+        tracer_provider: A provider of your own to record through; OpenTelemetry's global one is left alone then.
+        resource_attributes: More about this process, added to `OTEL_RESOURCE_ATTRIBUTES`.
+
+    Returns:
+        A handle with `flush()` and `shutdown()`, which also is a context manager. At the end of the process it is
+        shut down by itself, within two seconds.
+
+    Raises:
+        ConfigurationError: An argument cannot be used: one sentence names it, its value and the way out.
+    """
+    settings = read_settings(
+        service_name=service_name,
+        journal=journal,
+        endpoint=endpoint,
+        protocol=protocol,
+        headers=headers,
+        console=console,
+    )
+    with _lock:
+        provider = _foreign_provider(tracer_provider)
+        sends = settings.endpoint is not None and (provider is None or endpoint is not None)
+        for previous in _current:
+            previous.shutdown()
+        recorder = Recorder(
+            JournalSpanProcessor(settings.journal) if settings.journal is not None else None,
+            _console() if settings.console else None,
+            Sender(settings) if sends else None,
+        )
+        if provider is None:
+            provider = _own_provider(settings, resource_attributes)
+            if isinstance(trace_api.get_tracer_provider(), ProxyTracerProvider):
+                trace_api.set_tracer_provider(provider)
+        elif service_name is not None or resource_attributes is not None:
+            warn_once(
+                "resource kept", "The tracer provider that was set up before keeps its own service name and resource."
+            )
+        _connect(provider, recorder)
+        use_tracer_provider(provider)
+        if not _current:
+            atexit.register(_at_exit)
+        handle = Handle(recorder)
+        _current[:] = [handle]
+        return handle
+
+
+def flush(timeout: float = _FLUSH_S) -> Report:
+    """Wait up to `timeout` seconds until everything recorded before this call is stored and acknowledged.
+
+    The report is true only if the collector acknowledged all of it. Never raises; false where nothing is configured.
+    """
+    return _current[0].flush(timeout) if _current else Report()
+
+
+def shutdown(timeout: float = _EXIT_S) -> Report:
+    """Wait as `flush()` does, then stop sending; done by itself at the end of the process. Never raises."""
+    return _current[0].shutdown(timeout) if _current else Report()
+
+
+def _foreign_provider(given: trace_api.TracerProvider | None) -> trace_api.TracerProvider | None:
+    """The provider that somebody else set up and that a span processor can be added to, if there is one."""
+    if given is not None:
+        if not hasattr(given, "add_span_processor"):
+            raise ConfigurationError(
+                f"tracer_provider={given!r} takes no span processors; give an opentelemetry.sdk.trace.TracerProvider."
+            )
+        return given
+    provider = trace_api.get_tracer_provider()
+    is_ours = provider in _switches and provider in _own
+    return provider if hasattr(provider, "add_span_processor") and not is_ours else None
+
+
+_own: "WeakKeyDictionary[Any, bool]" = WeakKeyDictionary()
+
+
+def _own_provider(settings: Settings, resource_attributes: Mapping[str, Any] | None) -> TracerProvider:
+    attributes = {**clean(resource_attributes or {}), "service.name": settings.service_name}
+    provider = TracerProvider(
+        resource=Resource.create(attributes),
+        id_generator=id_generator(),
+        span_limits=span_limits(),
+        shutdown_on_exit=False,
+    )
+    _own[provider] = True
+    return provider
+
+
+def _connect(provider: Any, recorder: Recorder) -> None:
+    """Let `recorder` have the spans of `provider`, and of every provider an earlier `configure()` made."""
+    if provider not in _switches:
+        _switches[provider] = Switch(recorder)
+        provider.add_span_processor(_switches[provider])
+    for connected, switch in _switches.items():
+        if connected is provider or connected in _own:
+            switch.recorder = recorder
+
+
+def _console() -> SpanProcessor:
+    from crucible_trace_otel.renderers.console import ConsoleSpanProcessor  # noqa: PLC0415 - it loads rich
+
+    return ConsoleSpanProcessor()
+
+
+def _say(report: Report, journal: JournalSpanProcessor | None) -> None:
+    """One line about what did not arrive, and where it is."""
+    if report.endpoint is not None and not report:
+        missing = report.recorded - report.acknowledged
+        kept = (
+            f"they are kept in {journal.directory}"
+            if journal and not report.lost
+            else "they are not kept anywhere else"
+        )
+        logger.warning(
+            "%d of %d spans were not acknowledged by %s; %s.", missing, report.recorded, report.endpoint, kept
+        )
+    if report.lost and journal is not None:
+        logger.warning("%d of %d spans could not be stored in %s.", report.lost, report.recorded, journal.directory)
+
+
+def _at_exit() -> None:
+    for handle in _current:
+        handle.shutdown()

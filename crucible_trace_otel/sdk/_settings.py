@@ -1,0 +1,240 @@
+"""What `configure()` was told: arguments first, then the environment, then the defaults."""
+
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from opentelemetry.sdk.trace import SpanLimits
+
+from crucible_trace_otel.errors import ConfigurationError, warn_once
+from crucible_trace_otel.journal.segment import make_private_directory
+
+__all__ = ["Protocol", "Settings", "read_settings", "span_limits"]
+
+Protocol = Literal["http/protobuf", "grpc"]
+_PROTOCOLS: tuple[Protocol, ...] = ("http/protobuf", "grpc")
+_COMPRESSIONS = ("none", "gzip", "deflate")
+_JOURNAL = ".crucible"
+_OFF = frozenset({"", "0", "false", "no", "off", "none"})
+_TRACES_PATH = "/v1/traces"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything `configure()` decides by, checked."""
+
+    service_name: str
+    journal: Path | None
+    """Where ended spans are stored; None for nowhere."""
+    endpoint: str | None
+    """Where they are sent, with the path of the traces signal for HTTP; None for nowhere."""
+    protocol: Protocol
+    headers: dict[str, str] | None
+    timeout_s: float
+    compression: str | None
+    console: bool
+
+
+def read_settings(
+    *,
+    service_name: str | None,
+    journal: str | os.PathLike[str] | bool | None,
+    endpoint: str | None,
+    protocol: str | None,
+    headers: Mapping[str, str] | None,
+    console: bool | None,
+) -> Settings:
+    """Check the arguments and the environment.
+
+    Raises:
+        ConfigurationError: An argument cannot be used. A variable that cannot be used is a warning and its default.
+    """
+    chosen = _protocol(protocol, endpoint)
+    return Settings(
+        service_name=_service_name(service_name),
+        journal=_journal(journal),
+        endpoint=_endpoint(endpoint, chosen),
+        protocol=chosen,
+        headers=_headers(headers),
+        timeout_s=_variable(_otlp("TIMEOUT"), _seconds, 10.0),
+        compression=_variable(_otlp("COMPRESSION"), _one_of(_COMPRESSIONS), None),
+        console=_variable("CRUCIBLE_CONSOLE", _switch, default=False) if console is None else bool(console),
+    )
+
+
+def span_limits() -> SpanLimits:
+    """The SDK's limits from the standard variables, those that cannot be used replaced by the SDK's defaults."""
+    counts = {
+        "max_span_attributes": "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+        "max_events": "OTEL_SPAN_EVENT_COUNT_LIMIT",
+        "max_links": "OTEL_SPAN_LINK_COUNT_LIMIT",
+        "max_event_attributes": "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+        "max_link_attributes": "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+    }
+    lengths = {
+        "max_attribute_length": "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+        "max_span_attribute_length": "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    }
+    limits = {name: _variable(variable, _limit, 128) for name, variable in counts.items()}
+    return SpanLimits(
+        max_attributes=_variable("OTEL_ATTRIBUTE_COUNT_LIMIT", _limit, 128),
+        **limits,
+        **{name: _variable(variable, _limit, None) for name, variable in lengths.items()},
+    )
+
+
+def _service_name(given: str | None) -> str:
+    """A role's name, never `unknown_service`: the script's, where nobody says."""
+    if given is not None:
+        if not isinstance(given, str) or not given.strip():
+            raise ConfigurationError(
+                f"service_name={given!r} is no name; give the role this process has, such as 'trainer'."
+            )
+        return given
+    named = os.environ.get("OTEL_SERVICE_NAME", "").strip()
+    pairs = (pair.split("=", 1) for pair in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",") if "=" in pair)
+    listed = {key.strip(): value.strip() for key, value in pairs}.get("service.name", "")
+    script = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] not in ("", "-", "-c", "-m") else ""
+    return named or listed or script or "python"
+
+
+def _journal(given: str | os.PathLike[str] | bool | None) -> Path | None:  # noqa: FBT001 - as configure() takes it
+    if given is False:
+        return None
+    if given is None or given is True:
+        said = os.environ.get("CRUCIBLE_JOURNAL", _JOURNAL)
+        if given is None and said.strip().lower() in _OFF:
+            return None
+        given = _JOURNAL if said.strip().lower() in _OFF else said
+    try:
+        directory = Path(given)
+        make_private_directory(directory)
+    except (OSError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"journal={given!r} cannot be a directory of records: {getattr(error, 'strerror', None) or error}. "
+            "Name a directory that can be made and written, or journal=False for none."
+        ) from error
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise ConfigurationError(
+            f"journal={given!r} is not writable. Name a directory that is, or journal=False for none."
+        )
+    return directory
+
+
+def _protocol(given: str | None, endpoint: str | None) -> Protocol:
+    if given is not None:
+        for protocol in _PROTOCOLS:
+            if given == protocol:
+                return protocol
+        raise ConfigurationError(
+            f"protocol={given!r} is none that OTLP is sent by here; use 'http/protobuf' or 'grpc'."
+        )
+    said: Protocol | None = _variable(_otlp("PROTOCOL"), _one_of(_PROTOCOLS), None)
+    if said is not None:
+        return said
+    address = endpoint if isinstance(endpoint, str) else os.environ.get(_otlp("ENDPOINT"), "")
+    return "grpc" if address.rstrip("/").endswith(":4317") else "http/protobuf"
+
+
+def _endpoint(given: str | None, protocol: Protocol) -> str | None:
+    if given is not None:
+        problem = _problem_of_endpoint(given, protocol)
+        if problem:
+            raise ConfigurationError(f"endpoint={given!r} {problem}; give something like 'http://localhost:4318'.")
+        return _for_traces(given, protocol)
+    if _variable("OTEL_TRACES_EXPORTER", str, "otlp").strip().lower() == "none":
+        return None
+    name = _otlp("ENDPOINT")
+    said = os.environ.get(name, "").strip()
+    if not said:
+        return None
+    problem = _problem_of_endpoint(said, protocol)
+    if problem:
+        warn_once(
+            f"{name}={said}", f"{name}={said!r} {problem}: nothing is sent. Give something like http://localhost:4318."
+        )
+        return None
+    return said if "TRACES" in name else _for_traces(said, protocol)
+
+
+def _problem_of_endpoint(address: Any, protocol: Protocol) -> str:
+    if not isinstance(address, str):
+        return "is no text"
+    try:
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        return f"is no address ({error})"
+    if parts.scheme not in ("http", "https") and (parts.scheme or protocol == "http/protobuf"):
+        return f"does not begin with http:// or https://, which {protocol} needs"
+    return "" if host and not any(sign.isspace() for sign in address) else "names no host"
+
+
+def _for_traces(address: str, protocol: Protocol) -> str:
+    """The address of the traces signal below a base address, as the OTLP specification puts it together."""
+    if protocol == "grpc" or address.rstrip("/").endswith(_TRACES_PATH):
+        return address
+    return address.rstrip("/") + _TRACES_PATH
+
+
+def _headers(given: Mapping[str, str] | None) -> dict[str, str] | None:
+    """Headers given as an argument; those of the environment are read by the exporter."""
+    if given is None:
+        return None
+    if not isinstance(given, Mapping) or not all(isinstance(part, str) for pair in given.items() for part in pair):
+        raise ConfigurationError(
+            f"headers={type(given).__name__} must map text to text, such as {{'x-api-key': '...'}}."
+        )
+    return dict(given)
+
+
+def _otlp(setting: str) -> str:
+    """The name of the OTLP variable that counts for traces: its own where it is set, else the general one."""
+    own = f"OTEL_EXPORTER_OTLP_TRACES_{setting}"
+    return own if os.environ.get(own, "").strip() else f"OTEL_EXPORTER_OTLP_{setting}"
+
+
+def _variable(name: str, read: Callable[[str], Any], default: T) -> T:
+    """A variable's value; its default, with a warning, where it cannot be used."""
+    said = os.environ.get(name, "").strip()
+    if not said:
+        return default
+    try:
+        value: T = read(said)
+    except ValueError as error:
+        warn_once(f"{name}={said}", f"{name}={said!r} cannot be used ({error}); {default!r} is used instead.")
+        return default
+    return value
+
+
+def _limit(said: str) -> int | None:
+    if not said.isdecimal():
+        raise ValueError("it must be a whole number, 0 or more")
+    return int(said)
+
+
+def _seconds(said: str) -> float:
+    seconds = float(said)
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ValueError("it must be a number of seconds above 0")
+    return seconds
+
+
+def _switch(said: str) -> bool:
+    return said.lower() not in _OFF
+
+
+def _one_of(choices: tuple[T, ...]) -> Callable[[str], Any]:
+    def read(said: str) -> T:
+        for choice in choices:
+            if said.lower() == choice:
+                return choice
+        raise ValueError(f"it must be one of {', '.join(map(str, choices))}")
+
+    return read
