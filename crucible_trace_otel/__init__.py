@@ -18,24 +18,39 @@ from typing import TYPE_CHECKING, Any
 
 from crucible_trace_otel._version import __version__
 from crucible_trace_otel.errors import ConfigurationError, CrucibleError, FormatError, NotFoundError, StoreError
-from crucible_trace_otel.record.deployment import deployment, inference
-from crucible_trace_otel.record.pipeline import pipeline, stage
-from crucible_trace_otel.record.reasoning import reasoning_chain
-from crucible_trace_otel.record.training import training_run
+from crucible_trace_otel.record._files import StoredFile
+from crucible_trace_otel.record._operation import Operation, Recorded
+from crucible_trace_otel.record.deployment import Deployment, Inference, deployment, inference
+from crucible_trace_otel.record.pipeline import Pipeline, Stage, pipeline, stage
+from crucible_trace_otel.record.reasoning import Decision, ReasoningChain, reasoning_chain
+from crucible_trace_otel.record.training import Epoch, TrainingRun, training_run
 
 if TYPE_CHECKING:
     from crucible_trace_otel.journal.processor import JournalSpanProcessor
     from crucible_trace_otel.renderers import render
-    from crucible_trace_otel.sdk import configure, flush, shutdown
+    from crucible_trace_otel.sdk import Handle, Report, configure, flush, shutdown
     from crucible_trace_otel.store import open_store
 
 __all__ = [
     "ConfigurationError",
     "CrucibleError",
+    "Decision",
+    "Deployment",
+    "Epoch",
     "FormatError",
+    "Handle",
+    "Inference",
     "JournalSpanProcessor",
     "NotFoundError",
+    "Operation",
+    "Pipeline",
+    "ReasoningChain",
+    "Recorded",
+    "Report",
+    "Stage",
     "StoreError",
+    "StoredFile",
+    "TrainingRun",
     "__version__",
     "configure",
     "deployment",
@@ -51,7 +66,9 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Handle": "crucible_trace_otel.sdk",
     "JournalSpanProcessor": "crucible_trace_otel.journal.processor",
+    "Report": "crucible_trace_otel.sdk",
     "configure": "crucible_trace_otel.sdk",
     "flush": "crucible_trace_otel.sdk",
     "open_store": "crucible_trace_otel.store",

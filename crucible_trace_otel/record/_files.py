@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanContext
 
 from crucible_trace_otel.record._digests import FileDigest, digest_later
 from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._links import LinkTarget
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
@@ -67,8 +68,13 @@ class FileOperation(Operation):
     sha256_key: ClassVar[str]
     saves: ClassVar[bool]
 
-    def __init__(self, path: str | os.PathLike[str], attributes: Mapping[str, Any]) -> None:
-        super().__init__(path, attributes={self.path_key: path, **attributes})
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        attributes: Mapping[str, Any],
+        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
+    ) -> None:
+        super().__init__(path, attributes={self.path_key: path, **attributes}, depends_on=depends_on)
         self.path = path
 
     def perform(self, action: Callable[[Any], Any] | None) -> StoredFile:

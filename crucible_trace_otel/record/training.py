@@ -147,6 +147,7 @@ class TrainingRun(_Training):
         epoch: int | None = None,
         best: bool | None = None,
         metrics: Mapping[str, Any] | None = None,
+        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
     ) -> StoredFile:
         """Record a checkpoint with its size, SHA-256 and the time it took; the digest is computed on another thread.
 
@@ -157,6 +158,7 @@ class TrainingRun(_Training):
             epoch: The epoch it holds.
             best: Whether it is the best so far.
             metrics: What it reached, by name.
+            depends_on: Records it rests on, such as a validation.
 
         Returns:
             What later records can depend on. An exception of `write` is recorded and goes on unchanged.
@@ -167,7 +169,7 @@ class TrainingRun(_Training):
             attr.CRUCIBLE_CHECKPOINT_BEST: best,
             **with_template(attr.CRUCIBLE_CHECKPOINT_METRIC_TEMPLATE, _doubles(metrics or {})),
         }
-        return CheckpointSave(path, attributes).perform(write)
+        return CheckpointSave(path, attributes, depends_on).perform(write)
 
     def load_checkpoint(self, path: str | os.PathLike[str], *, read: Callable[[Any], Any] | None = None) -> StoredFile:
         """Record that a checkpoint was loaded, linked to its saving where this process saved it.
@@ -185,6 +187,7 @@ class TrainingRun(_Training):
         write: Callable[[Any], Any] | None = None,
         name: str | None = None,
         version: str | None = None,
+        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
     ) -> StoredFile:
         """Record the finished model with its size, SHA-256 and the time it took to write.
 
@@ -193,12 +196,13 @@ class TrainingRun(_Training):
             write: Called with `path` to write it. Without it, the file was written before this call.
             name: What the model is called; the run's model when not given.
             version: Which version of it this is.
+            depends_on: Records it rests on, such as the checkpoint it was taken from.
         """
         attributes = {
             attr.CRUCIBLE_MODEL_NAME: name or self._given.get(attr.CRUCIBLE_MODEL_NAME),
             attr.CRUCIBLE_MODEL_VERSION: version,
         }
-        return ModelSave(path, attributes).perform(write)
+        return ModelSave(path, attributes, depends_on).perform(write)
 
     @guarded(nothing)
     def stop_early(

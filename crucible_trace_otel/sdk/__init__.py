@@ -29,6 +29,7 @@ from crucible_trace_otel.sdk._ids import id_generator
 from crucible_trace_otel.sdk._recorder import Recorder, Switch
 from crucible_trace_otel.sdk._sender import Sender
 from crucible_trace_otel.sdk._settings import Settings, read_settings, span_limits
+from crucible_trace_otel.semconv import attributes as attr
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -175,21 +176,15 @@ def configure(
             _console() if settings.console else None,
             Sender(settings) if sends else None,
         )
-        if provider is None:
-            provider = _own_provider(settings, resource_attributes)
-            if isinstance(trace_api.get_tracer_provider(), ProxyTracerProvider):
-                trace_api.set_tracer_provider(provider)
-        elif service_name is not None or resource_attributes is not None:
+        if provider is not None and (service_name is not None or resource_attributes is not None):
             warn_once(
                 "resource kept", "The tracer provider that was set up before keeps its own service name and resource."
             )
-        _connect(provider, recorder)
-        use_tracer_provider(provider)
+        _connect(provider or _own_provider(settings, resource_attributes), recorder)
         if not _current:
             atexit.register(_at_exit)
-        handle = Handle(recorder)
-        _current[:] = [handle]
-        return handle
+        _current[:] = [Handle(recorder)]
+        return _current[0]
 
 
 def flush(timeout: float = _FLUSH_S) -> Report:
@@ -222,7 +217,7 @@ _own: "WeakKeyDictionary[Any, bool]" = WeakKeyDictionary()
 
 
 def _own_provider(settings: Settings, resource_attributes: Mapping[str, Any] | None) -> TracerProvider:
-    attributes = {**clean(resource_attributes or {}), "service.name": settings.service_name}
+    attributes = {**clean(resource_attributes or {}), attr.SERVICE_NAME: settings.service_name}
     provider = TracerProvider(
         resource=Resource.create(attributes),
         id_generator=id_generator(),
@@ -230,17 +225,20 @@ def _own_provider(settings: Settings, resource_attributes: Mapping[str, Any] | N
         shutdown_on_exit=False,
     )
     _own[provider] = True
+    if isinstance(trace_api.get_tracer_provider(), ProxyTracerProvider):
+        trace_api.set_tracer_provider(provider)
     return provider
 
 
 def _connect(provider: Any, recorder: Recorder) -> None:
-    """Let `recorder` have the spans of `provider`, and of every provider an earlier `configure()` made."""
+    """Record through `provider`; let `recorder` have its spans, and those of providers `configure()` made before."""
     if provider not in _switches:
         _switches[provider] = Switch(recorder)
         provider.add_span_processor(_switches[provider])
     for connected, switch in _switches.items():
         if connected is provider or connected in _own:
             switch.recorder = recorder
+    use_tracer_provider(provider)
 
 
 def _console() -> SpanProcessor:

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import SpanLimits
 
 from crucible_trace_otel.errors import ConfigurationError, warn_once
 from crucible_trace_otel.journal.segment import make_private_directory
+from crucible_trace_otel.semconv import attributes as attr
 
 __all__ = ["Protocol", "Settings", "read_settings", "span_limits"]
 
@@ -99,7 +100,7 @@ def _service_name(given: str | None) -> str:
         return given
     named = os.environ.get("OTEL_SERVICE_NAME", "").strip()
     pairs = (pair.split("=", 1) for pair in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",") if "=" in pair)
-    listed = {key.strip(): value.strip() for key, value in pairs}.get("service.name", "")
+    listed = {key.strip(): value.strip() for key, value in pairs}.get(attr.SERVICE_NAME, "")
     script = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] not in ("", "-", "-c", "-m") else ""
     return named or listed or script or "python"
 

@@ -1,0 +1,76 @@
+"""The shape of the tree: small files, small functions, no forbidden names, no unsafe calls, one owner of span calls."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "crucible_trace_otel"
+WRITTEN = [path for path in sorted(PACKAGE.rglob("*.py")) if path.parent.name != "semconv"]
+ids = {"ids": lambda path: str(path.relative_to(ROOT))}
+
+
+@pytest.mark.parametrize("path", WRITTEN, **ids)
+def test_a_file_stays_under_400_lines(path):
+    assert path.read_text().count("\n") <= 400
+
+
+@pytest.mark.parametrize("path", WRITTEN, **ids)
+def test_a_function_stays_under_60_lines(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert node.end_lineno - node.lineno < 60, node.name
+
+
+def test_no_file_has_a_name_that_says_nothing():
+    names = {part for path in PACKAGE.rglob("*") for part in path.stem.strip("_").split("_")}
+    assert not names & {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
+
+
+@pytest.mark.parametrize("path", WRITTEN, **ids)
+def test_nothing_runs_code_or_objects_found_in_data(path):
+    forbidden_calls = {"eval", "exec", "compile", "__import__"}
+    forbidden_modules = {"pickle", "marshal", "shelve", "dill", "xml"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in forbidden_calls, ast.unparse(node)
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            assert not {module.split(".")[0] for module in modules} & forbidden_modules, ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "record").glob("*.py")), **ids)
+def test_only_the_operation_touches_spans(path):
+    if path.name == "_operation.py":
+        return
+    touching = {
+        "start_span",
+        "start_as_current_span",
+        "set_attribute",
+        "set_attributes",
+        "add_event",
+        "add_link",
+        "record_exception",
+        "set_status",
+    }
+    called = {
+        node.func.attr
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+    assert not called & touching
+
+
+def test_span_events_are_added_in_exactly_one_line():
+    lines = [line for path in WRITTEN for line in path.read_text().splitlines() if ".add_event(" in line]
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize("path", WRITTEN, **ids)
+def test_no_attribute_name_is_spelled_out(path):
+    """Names come from the generated constants, so that the registry stays the contract."""
+    from crucible_trace_otel.semconv.catalogue import ATTRIBUTES
+
+    for node in ast.walk(ast.parse(path.read_text())):
+        assert not (isinstance(node, ast.Constant) and node.value in ATTRIBUTES), node.value
