@@ -1,0 +1,170 @@
+"""Every name that the convention must hold, written out by hand: what is lost from the model is missed here."""
+
+from collections.abc import Iterator
+
+
+def words(text: str) -> frozenset[str]:
+    """Words written with blanks between them."""
+    return frozenset(text.split())
+
+
+DECISIONS = words(
+    """
+    hypothesis_formed alternative_rejected constraint_evaluated pattern_applied ambiguity_flagged confidence_updated
+    """
+)
+
+LONG = words(
+    """
+    training_run pipeline stage deployment epoch reasoning_chain experiment tuning_study trial validation_run
+    episode worker
+    """
+)
+
+OPERATIONS = (
+    DECISIONS
+    | LONG
+    | words(
+        """
+    step_segment checkpoint_save checkpoint_load model_save model_load inference a_b_test policy_update
+    experience_sample feedback collective barrier progress run_index
+    """
+    )
+)
+
+MARKERS = frozenset(f"{operation}_{ending}" for operation in LONG for ending in ("started", "interrupted"))
+
+EVENTS = DECISIONS | words(
+    """
+    training_started training_completed epoch_started epoch_completed batch_processed loss_computed metric_recorded
+    gradient_computed steps_recorded step_abnormal checkpoint_saved checkpoint_loaded checkpoint_deleted
+    early_stopped hyperparameter_tuned validation_run model_saved training_resumed stage_started stage_completed
+    stage_failed stage_skipped stage_retried artifact_produced artifact_consumed deployment_initiated
+    deployment_started model_loaded serving_started inference_completed canary_promoted deployment_rollback
+    a_b_test_result deployment_completed deployment_failed reward_received policy_updated experience_sampled
+    feedback_received online_update_applied worker_joined worker_left gradients_aggregated barrier_reached
+    straggler_detected stage_start stage_complete decision_made alternative_considered
+    """
+)
+
+OLD_EVENT_TYPES = words(
+    """
+    hypothesis_formed alternative_rejected constraint_evaluated pattern_applied ambiguity_flagged confidence_updated
+    training_started training_completed epoch_started epoch_completed batch_processed loss_computed metric_recorded
+    gradient_computed checkpoint_saved checkpoint_loaded early_stopped deployment_started model_loaded
+    inference_completed deployment_completed reward_received policy_updated experience_sampled stage_started
+    stage_completed
+    """
+)
+"""The 26 event types of CrucibleTrace."""
+
+METRICS = words(
+    """
+    crucible.training.step.duration crucible.training.epoch.duration crucible.training.run.duration
+    crucible.training.loss crucible.training.learning_rate crucible.training.gradient.norm crucible.training.metric
+    crucible.training.steps crucible.training.samples crucible.training.tokens crucible.training.abnormal_steps
+    crucible.stage.duration crucible.inference.duration crucible.checkpoint.duration crucible.checkpoint.io
+    crucible.llm.call.duration crucible.llm.call.tokens crucible.cost crucible.recorder.records
+    crucible.recorder.duration crucible.ship.backlog
+    """
+)
+
+VALUE_SETS = {
+    "LinkType": "parent depends_on contradicts refines supports overturns resumed_from retried_from continues "
+    "produced_by consumes serves evaluated_by deployed_from rolled_back_to caused_by rewarded_by sampled_from "
+    "feedback_on best_trial rank_of thought_in",
+    "RunState": "running completed failed interrupted cancelled",
+    "Result": "success failure error timeout cancellation skip",
+    "WindowReason": "count time abnormal layout end",
+    "RepairReason": "integer surrogate cycle depth unprintable summarised on_device bytes",
+    "TrialState": "completed pruned failed",
+    "DeploymentStrategy": "canary blue_green rolling a_b direct",
+    "AbnormalKind": "nan infinity spike slow skipped",
+    "FeedbackSource": "human automatic",
+    "RecorderState": "recorded stored sent held refused lost",
+    "SeriesFormat": "i8 f8 json",
+    "TuningDirection": "minimize maximize",
+}
+
+# A star marks a template.
+_ATTRIBUTES = """
+@operation: name result
+@about
+@overflow
+@run: id name attempt state part previous_trace_id first_trace_id last_seen cause verdict
+@event: id
+@link: type event_id reason
+@dependency: names span_ids types unknown cycle
+@chain: id name description
+@decision: text reasoning alternatives confidence previous_confidence spec_reference code_section metadata*
+@constraint: satisfied
+@pattern: name
+@ambiguity: resolution
+@parse: diagnostics source_offset source_length
+@training: epoch.index epoch.count step.index batch.index batch.size learning_rate loss.value loss.kind
+@training: gradient.norm sample.count throughput data_wait.share best.epoch best.value patience stop_reason seed
+@training: hyperparameter* metric*
+@window: first_step last_step count reason first* last* min* max* mean* nonfinite*
+@window.series: columns formats values
+@abnormal: kind column value expected
+@checkpoint: path sha256 size format step epoch best digest_mismatch changed metric*
+@model: name version path sha256 size format parameter.count
+@dataset: name version sha256 size rows split
+@tuning: study.name trial.index trial.state objective value direction
+@pipeline: name id
+@stage: name id index attempt cached input.sha256 output.sha256 input.size output.size item.count config
+@deployment: strategy traffic.share replica.count target.version previous.version reason
+@ab: arms sample.counts means effect interval p_value test winner
+@inference: batch.size sampled.ratio
+@reward: value
+@episode: index length return
+@policy: version kl entropy
+@experience: sample.count buffer.size priority.mean
+@feedback: source score label comment target.event_id
+@distributed: rank local_rank node_rank world_size backend launcher
+@collective: name size participant.count wait
+@clock: offset
+@experiment: id name hypothesis plan.sha256 plan.version condition
+@cost: amount currency price_table.version unknown.count
+@truncated: keys lengths sha256s
+@dropped: count reason
+@repaired: keys reasons
+@integrity: sequence sha256 previous_sha256 root
+@recorder: state
+@metric: name
+"""
+
+
+def _spelled_out() -> Iterator[str]:
+    for line in _ATTRIBUTES.strip().splitlines():
+        namespace, separator, names = line.replace("@", "crucible.").partition(":")
+        if not separator:
+            yield namespace
+        yield from (f"{namespace}.{name}" for name in names.split())
+
+
+TEMPLATES = frozenset(name.removesuffix("*") for name in _spelled_out() if name.endswith("*"))
+ATTRIBUTES = frozenset(name.removesuffix("*") for name in _spelled_out())
+
+UPSTREAM = words(
+    """
+    error.type exception.type exception.message exception.stacktrace deployment.id deployment.name deployment.status
+    deployment.environment.name service.name service.version service.namespace service.instance.id
+    code.function.name code.file.path code.line.number vcs.ref.head.revision vcs.ref.head.name
+    vcs.repository.url.full gen_ai.conversation.id gen_ai.provider.name gen_ai.request.model gen_ai.response.id
+    gen_ai.token.type gen_ai.usage.input_tokens gen_ai.usage.output_tokens host.name process.pid hw.name hw.type
+    k8s.pod.name
+    """
+)
+"""Of what is reused as it is, the part that code relies on."""
+
+CONTENT = frozenset(
+    f"crucible.{name}"
+    for name in words(
+        """
+        about run.verdict link.reason chain.description decision.text decision.reasoning decision.alternatives
+        ambiguity.resolution parse.diagnostics training.stop_reason stage.config deployment.reason feedback.comment
+        experiment.hypothesis overflow
+        """
+    )
+)
