@@ -1,0 +1,165 @@
+"""A real Grafana Tempo 3, by CRUCIBLE_TEST_TEMPO: a binary (run here with the shipped tempo.yaml) or a base URL."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+import urllib.parse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+from tests.backends.collector import REPOSITORY, SHIPPED
+from tests.backends.process import BackendProcess, free_ports
+from tests.backends.query_api import get, get_json, until
+from tests.backends.recording import differences, huge, many, record
+from tests.backends.sink import ReceivedSpan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PAGE = REPOSITORY / "docs/backends.md"
+FOUND = [
+    '{ event:name = "steps_recorded" }',
+    "{ event.crucible.window.first_step = 200 }",
+    '{ link.crucible.link.type = "depends_on" }',
+    '{ link:spanID = "STAGE" }',
+    '{ span.crucible.operation.result = "success" }',
+    '{ span.crucible.dependency.names = "depends_on: stage: split" }',
+    "{ span.float = 0.1 }",
+    "{ span.ints = 3 }",
+    '{ name = "pipeline digits" } >> { status = error }',
+    '{ name = "pipeline digits" && span:childCount > 1 }',
+    '{ statusMessage =~ "the loss is.*" }',
+    '{ instrumentation:name = "tests.backends" && kind = client }',
+]
+NOT_FOUND = ['{ span.float = 0.1 && event:name = "no such event" }', "{ span.crucible.operation.result = 1.0 }"]
+
+
+@dataclass(frozen=True)
+class Tempo:
+    query: str
+    otlp: str
+    protocol: str
+
+    def trace(self, trace_id: str) -> list[ReceivedSpan]:
+        body = get(f"{self.query}/api/traces/{trace_id}", accept="application/protobuf")
+        return [] if body is None else [
+            ReceivedSpan(group.resource, scoped.scope, span, group.schema_url, scoped.schema_url)
+            for group in TracesData.FromString(body).resource_spans
+            for scoped in group.scope_spans
+            for span in scoped.spans
+        ]  # fmt: skip
+
+    def stored(self, trace_id: str, count: int) -> list[ReceivedSpan]:
+        return until(lambda: self.trace(trace_id), lambda spans: len(spans) >= count)
+
+    def search(self, query: str) -> set[str]:
+        now = int(time.time())
+        answer = get_json(f"{self.query}/api/search", q=query, start=str(now - 3600), end=str(now + 60), limit="500")
+        # Tempo leaves out leading zeros of an id.
+        return {found["traceID"].zfill(32) for found in answer["traces"]}
+
+
+@pytest.fixture(scope="module")
+def tempo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tempo]:
+    named = os.environ.get("CRUCIBLE_TEST_TEMPO")
+    if not named:
+        pytest.skip("no Tempo to test with: set CRUCIBLE_TEST_TEMPO to a Tempo 3 binary or to a base URL")
+    if named.startswith(("http://", "https://")):
+        host = urllib.parse.urlsplit(named).hostname
+        yield Tempo(named.rstrip("/"), f"http://{host}:4318", "http/protobuf")
+        return
+    directory = tmp_path_factory.mktemp("tempo")
+    query, internal, otlp, gossip = free_ports(4)
+    config = rewritten_tempo(directory, query=query, internal=internal, otlp=otlp, gossip=gossip)
+    command = [named, "-target=all", f"-config.file={config}"]
+    process = BackendProcess(command, ready_url=f"http://127.0.0.1:{query}/ready", directory=directory)
+    process.start(seconds=60)
+    yield Tempo(f"http://127.0.0.1:{query}", f"127.0.0.1:{otlp}", "grpc")
+    process.kill()  # a polite stop takes half a minute, and nothing it holds is wanted
+
+
+def rewritten_tempo(directory: Path, *, query: int, internal: int, otlp: int, gossip: int) -> Path:
+    """Write the shipped file with loopback ports, a folder of the test's, and no waiting before a search finds."""
+    config = yaml.safe_load((SHIPPED / "tempo.yaml").read_text(encoding="utf-8").replace("/var/tempo", str(directory)))
+    config["server"].update(http_listen_address="127.0.0.1", http_listen_port=query, grpc_listen_port=internal)
+    config["distributor"]["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"] = f"127.0.0.1:{otlp}"
+    config["memberlist"]["bind_port"] = gossip
+    config["querier"]["frontend_worker"]["frontend_address"] = f"127.0.0.1:{internal}"
+    config["query_frontend"] = {"query_end_cutoff": "0s"}
+    config["live_store"] = {
+        "max_trace_idle": "1s",
+        "max_trace_live": "5s",
+        "max_block_duration": "5s",
+        "wal": {"path": str(directory / "live")},
+        "shutdown_marker_dir": str(directory / "marker"),
+    }
+    config["backend_scheduler"] = {"local_work_path": str(directory)}
+    path = directory / "tempo.yaml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def recorded(tempo: Tempo) -> list[ReceivedSpan]:
+    return record(tempo.otlp, tempo.protocol)
+
+
+def pipeline_trace(recorded: list[ReceivedSpan]) -> list[ReceivedSpan]:
+    trace_id = next(each.span.trace_id for each in recorded if each.span.name == "pipeline digits")
+    return [each for each in recorded if each.span.trace_id == trace_id]
+
+
+def test_every_span_is_given_back_as_it_was_recorded(tempo: Tempo, recorded: list[ReceivedSpan]) -> None:
+    wanted = pipeline_trace(recorded)
+    stored = tempo.stored(wanted[0].span.trace_id.hex(), len(wanted))
+    assert differences(wanted, stored, schema_urls=False) == []  # Tempo does not keep schema URLs
+
+
+@pytest.mark.parametrize("query", FOUND)
+def test_traceql_finds(tempo: Tempo, recorded: list[ReceivedSpan], query: str) -> None:
+    wanted = pipeline_trace(recorded)
+    stage = next(each.span.span_id.hex() for each in wanted if each.span.name == "stage train")
+    trace_id = wanted[0].span.trace_id.hex()
+    ask = query.replace("STAGE", stage)
+    assert trace_id in until(lambda: tempo.search(ask), lambda found: trace_id in found, seconds=90)
+
+
+@pytest.mark.parametrize("query", NOT_FOUND)
+def test_traceql_does_not_find(tempo: Tempo, recorded: list[ReceivedSpan], query: str) -> None:
+    trace_id = pipeline_trace(recorded)[0].span.trace_id.hex()
+    known = '{ name = "pipeline digits" }'
+    assert trace_id in until(lambda: tempo.search(known), lambda found: trace_id in found, seconds=90)
+    assert trace_id not in tempo.search(query)
+
+
+def test_a_trace_over_five_megabytes_is_kept_whole(tempo: Tempo) -> None:
+    expected = record(tempo.otlp, tempo.protocol, many(1000, "x" * 8000))
+    assert sum(each.span.ByteSize() for each in expected) > 5_000_000
+    stored = tempo.stored(expected[0].span.trace_id.hex(), len(expected))
+    assert len(stored) == len(expected)
+
+
+def test_a_huge_span_is_kept(tempo: Tempo) -> None:
+    expected = record(tempo.otlp, tempo.protocol, huge(10), batch=1)
+    stored = tempo.stored(expected[0].span.trace_id.hex(), len(expected))
+    assert differences(expected, stored, schema_urls=False) == []
+
+
+def test_every_query_of_the_page_is_traceql(tempo: Tempo) -> None:
+    blocks = re.findall(r"```traceql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    queries = [line for block in blocks for line in block.splitlines()]
+    assert queries
+    now = int(time.time())
+    for query in filter(None, queries):
+        path = "/api/metrics/query_range" if "_over_time(" in query else "/api/search"
+        body = get(f"{tempo.query}{path}", q=query, start=str(now - 600), end=str(now))
+        assert body is not None, query
+        assert isinstance(json.loads(body), dict)
