@@ -37,17 +37,19 @@ namespace of another. A *template* such as `crucible.training.metric.<name>` is 
 
 **An operation** has a duration and is a span; its span type is `crucible.internal.<operation>` and its span name is the
 operation, so that a viewer lists few names. **An event** happens at one instant and is a span event on the operation it
-belongs to (or a log record, where `CRUCIBLE_EVENT_SIGNAL` says so). Many events of older recorders are the start or the
+belongs to. Many events of older recorders are the start or the
 end of an operation: they are its *aliases*, and a search for one finds the span. A name with the signal `both` is met
-as a span and as an event. A *liftable* event becomes a short span on request, because a link reaches spans only.
+as a span and as an event. A *liftable* event may also be recorded as a short span, because a link reaches spans only.
+
+The convention names more than this version of the package records: a name that nothing records yet is here so that its
+meaning is settled before it is used.
 
 **Requirement levels**: *required* is always there; *conditionally required* whenever its condition holds; *recommended*
 whenever it is known; *opt-in* only when somebody asked for it. Absent means unknown, never a default.
 
 **Stability**: a *development* name may still change with the next version of the convention; a *stable* one may not.
 
-**Content** is free text of yours. On the wire it is cut at a length, with the length and digest of the whole beside it;
-the journal keeps it whole. Content is never put on a metric.
+**Content** is free text of yours, of any length. It is never put on a metric.
 
 **Units** are those of UCUM: `s` seconds, `By` bytes, `1` a plain number, `{{step}}` a count of steps. Losses, scores,
 metrics and window statistics are always doubles, indexes and counts always integers.

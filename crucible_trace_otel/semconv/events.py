@@ -103,7 +103,10 @@ GRADIENT_COMPUTED: Final = "gradient_computed"
 """A window of recorded gradients was closed, or a single gradient was met on import."""
 
 HYPERPARAMETER_TUNED: Final = "hyperparameter_tuned"
-"""A hyperparameter was changed or chosen."""
+"""A hyperparameter was changed or chosen.
+
+The event form is met on import of traces written by others; this package records a short span.
+"""
 
 HYPOTHESIS_FORMED: Final = "hypothesis_formed"
 """A hypothesis or first approach was formed.

@@ -72,6 +72,9 @@ EXPERIMENT_STARTED: Final = "experiment_started"
 FEEDBACK: Final = "feedback"
 """Somebody or something judged a result."""
 
+HYPERPARAMETER_TUNED: Final = "hyperparameter_tuned"
+"""A hyperparameter was changed or chosen."""
+
 HYPOTHESIS_FORMED: Final = "hypothesis_formed"
 """A hypothesis or first approach was formed."""
 

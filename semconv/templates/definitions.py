@@ -28,7 +28,7 @@ class AttributeDefinition:
     template: bool = False
     """Whether the key is followed by a dot and the user's own name."""
     content: bool = False
-    """Whether the value is free text, capped on the wire and whole in the journal."""
+    """Whether the value is free text of the user, of any length."""
     unit: str | None = None
     values: tuple[str, ...] = ()
     """The known values; the set is open."""

@@ -86,7 +86,7 @@ def many(count: int, text: str = "") -> Callable[[Tracer], None]:
     def emit(tracer: Tracer) -> None:
         with tracer.start_as_current_span("training_run"):
             for index in range(count - 1):
-                tracer.start_span("epoch", attributes={"crucible.epoch.index": index, "text": text}).end()
+                tracer.start_span("epoch", attributes={"crucible.training.epoch.index": index, "text": text}).end()
 
     return emit
 

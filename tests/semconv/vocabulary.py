@@ -27,7 +27,7 @@ OPERATIONS = (
     | words(
         """
     step_segment checkpoint_save checkpoint_load model_save model_load inference a_b_test policy_update
-    experience_sample feedback collective barrier progress run_index
+    experience_sample feedback collective barrier progress run_index hyperparameter_tuned
     """
     )
 )

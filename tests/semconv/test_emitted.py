@@ -1,0 +1,126 @@
+"""What is recorded is in the convention: every name, its type, and every attribute that is required."""
+
+import math
+from collections.abc import Iterator
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import crucible_trace_otel as crucible
+from crucible_trace_otel.record._digests import drain
+from crucible_trace_otel.record._operation import use_tracer_provider
+from crucible_trace_otel.semconv.catalogue import EVENTS, SPANS, find_attribute
+
+TYPES = {
+    "string": str,
+    "int": int,
+    "double": float,
+    "boolean": bool,
+    "bytes": bytes,
+    "scalar": (str, int, float, bool),
+}
+FOREIGN_EVENTS = {"exception"}
+
+
+@pytest.fixture(scope="module")
+def spans(tmp_path_factory) -> Iterator[list[ReadableSpan]]:
+    """One of everything that the public calls can record."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    use_tracer_provider(provider)
+    try:
+        record_everything(tmp_path_factory.mktemp("files"))
+        assert drain(10)
+        yield list(exporter.get_finished_spans())
+    finally:
+        use_tracer_provider(None)
+
+
+def record_everything(folder) -> None:
+    with crucible.pipeline("everything") as pipeline:
+        with crucible.reasoning_chain("why", description="a chain with each verb") as chain:
+            first = chain.form_hypothesis(
+                "first",
+                reasoning="r",
+                alternatives=["a", "b"],
+                confidence=0.5,
+                code_section="a.py:1",
+                spec_reference="§1",
+            )
+            chain.reject_alternative("b", parent=first, metadata={"cost": 3})
+            chain.evaluate_constraint("small", satisfied=True, depends_on=["nothing has this id", first])
+            chain.apply_pattern("cache")
+            chain.flag_ambiguity("how small?", resolution="10 MB", links={"refines": first})
+            chain.update_confidence(first, 0.75)
+        with pipeline.stage("train", config={"seed": 1, "big": 2**80}) as stage:
+            with crucible.training_run(
+                "run", hyperparameters={"lr": 1}, dataset="d", model="m", depends_on=first
+            ) as run:
+                for epoch in run.epochs(2):
+                    for step in range(150):
+                        epoch.record_step(loss=math.nan if step == 7 else 1.0, learning_rate=0.1, tokens=step)
+                        epoch.record_gradient(1)
+                    epoch.record_validation(accuracy=1)
+                run.tune_hyperparameter("lr", 0.5, reason="slow")
+                saved = run.save_checkpoint(
+                    folder / "c", write=lambda path: path.write_text("c"), epoch=1, best=True, metrics={"loss": 1}
+                )
+                run.load_checkpoint(folder / "c")
+                model = run.save_model(
+                    folder / "m", write=lambda path: path.write_text("m"), version="1", depends_on=saved
+                )
+                run.stop_early("enough", best_epoch=1, best_value=1, patience=2)
+            stage.link("caused_by", chain)
+            chain_of_itself = crucible.stage("loop", depends_on=stage).start()
+            stage.link("depends_on", chain_of_itself)
+            chain_of_itself.fail("a reason")
+        with crucible.deployment("d", environment="test", version="2", model=model) as deployment:
+            deployment.load_model(folder / "m")
+            with crucible.inference("one", batch_size=4):
+                pass
+        with pytest.raises(ValueError, match="boom"), pipeline.stage("fails"):
+            raise ValueError("boom")
+
+
+def check(attributes, required, allowed_on) -> None:
+    for key, value in attributes.items():
+        definition = find_attribute(key)
+        assert definition is not None, f"{key} on {allowed_on} is not in the convention"
+        kind = definition.type.removesuffix("[]")
+        values = value if definition.type.endswith("[]") else [value]
+        assert all(type(item) in (TYPES[kind] if kind == "scalar" else (TYPES[kind],)) for item in values), (
+            f"{key} = {value!r}"
+        )
+    present = {find_attribute(key).key for key in attributes}
+    missing = {key for key, level in required.items() if level == "required"} - present
+    assert not missing, f"{allowed_on} lacks {missing}"
+
+
+def test_every_span_and_its_attributes_are_in_the_convention(spans):
+    for span in spans:
+        operation = span.attributes["crucible.operation.name"]
+        assert operation in SPANS
+        assert span.name.split()[0] == operation
+        check(span.attributes, SPANS[operation].attributes, operation)
+        unlisted = {key for key in span.attributes if find_attribute(key).key not in SPANS[operation].attributes}
+        assert not unlisted, f"{operation} does not list {unlisted}"
+
+
+def test_every_event_and_its_attributes_are_in_the_convention(spans):
+    for span in spans:
+        for event in span.events:
+            if event.name in FOREIGN_EVENTS:
+                continue
+            assert event.name in EVENTS
+            assert span.attributes["crucible.operation.name"] in EVENTS[event.name].operations
+            check(event.attributes, EVENTS[event.name].attributes, event.name)
+
+
+def test_every_link_carries_the_attributes_of_the_convention(spans):
+    links = [link for span in spans for link in span.links]
+    assert links
+    for link in links:
+        check(link.attributes, {"crucible.link.type": "required"}, "link")
