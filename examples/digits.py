@@ -7,6 +7,8 @@ OTEL_EXPORTER_OTLP_ENDPOINT to send it to a collector too.
 """
 
 import os
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +18,18 @@ from sklearn.model_selection import train_test_split
 from softmax import Array, Network, batches
 
 import crucible_trace_otel as crucible
+from crucible_trace_otel.renderers.why import causal_chain
 
 OUTPUT = Path("demo-output")
 EPOCHS, BATCH, PATIENCE, SEED = 40, 32, 4, 7
+NEXT = """
+Look closer:
+  {command} show                          the run, why its model exists, its loss
+  {command} steps                         every training step, as CSV
+  {command} render --format mermaid       a diagram to paste into Markdown
+Send it to Jaeger as well:
+  docker compose up -d
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 make demo      then open http://127.0.0.1:16686"""
 HYPERPARAMETERS = {"learning_rate": 0.2, "decay": 1e-4, "batch_size": BATCH, "hidden": 32, "patience": PATIENCE}
 
 
@@ -176,16 +187,27 @@ def run_pipeline(digits: crucible.Pipeline) -> float:
 
 
 def main() -> None:
-    """Record the job, then say what can be seen."""
+    """Record the job, then say what became of it and where it can be seen."""
     OUTPUT.mkdir(exist_ok=True)
     console = os.environ.get("CRUCIBLE_CONSOLE", "1") not in ("0", "off")
     with crucible.configure(service_name="digits-demo", console=console) as recording:
         with crucible.pipeline("digits") as digits:
             accuracy = run_pipeline(digits)
         report = recording.shutdown()
-    print(f"\nThe model reads {accuracy:.1%} of the test images. {report.stored} spans are in .crucible/.")
+    journal = os.environ.get("CRUCIBLE_JOURNAL", ".crucible")
+    trace = crucible.open_store(journal).get(f"{digits.span_context.trace_id:032x}")
+    served = next(span for span in trace.spans if span.operation == "deployment")
+    print(f"\nThe model reads {accuracy:.1%} of the test images. Why this one is served:\n")
+    print("\n".join(causal_chain(trace, served)))
+    print(f"\n{report.stored} of {report.recorded} spans are in {journal}/ on this disk.")
     if report.endpoint:
         print(f"{report.acknowledged} of {report.recorded} were acknowledged by {report.endpoint}.")
+    on_path = shutil.which("crucible-trace")
+    print(
+        NEXT.format(
+            command="crucible-trace" if on_path else os.path.relpath(Path(sys.executable).with_name("crucible-trace"))
+        )
+    )
 
 
 if __name__ == "__main__":
