@@ -80,10 +80,11 @@ def choose(data: Split) -> crucible.Decision:
             "softmax regression": briefly_trained(data, hidden=0).accuracy(*data.validation),
             "hidden layer": briefly_trained(data, hidden=32).accuracy(*data.validation),
         }
+        best = measured["hidden layer"]
         for name in ("nearest class mean", "softmax regression"):
             chain.reject_alternative(
                 name,
-                reasoning=f"measured: {measured[name]:.3f} of the validation images, the hidden layer {measured['hidden layer']:.3f}",
+                reasoning=f"it reads {measured[name]:.1%} of the validation images, the hidden layer {best:.1%}",
                 parent=perceptron,
                 metadata={"accuracy": measured[name]},
             )
@@ -94,9 +95,7 @@ def choose(data: Split) -> crucible.Decision:
             reasoning=f"{size} bytes",
             depends_on=perceptron,
         )
-        return chain.update_confidence(
-            perceptron, measured["hidden layer"], reasoning="measured after three epochs", depends_on=fits
-        )
+        return chain.update_confidence(perceptron, best, reasoning="measured after three epochs", depends_on=fits)
 
 
 def nearest_mean_accuracy(data: Split) -> float:

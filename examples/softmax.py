@@ -1,6 +1,7 @@
 """Two classifiers in numpy, small enough to read: softmax regression, and the same with one hidden layer."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ class Network:
         sizes = [inputs, hidden, classes] if hidden else [inputs, classes]
         self.layers = [
             (random.normal(0.0, np.sqrt(2.0 / rows), (rows, columns)), np.zeros(columns))
-            for rows, columns in zip(sizes, sizes[1:], strict=False)
+            for rows, columns in pairwise(sizes)
         ]
 
     @property

@@ -1,0 +1,175 @@
+"""How one operation is told in a line: title, duration, key facts, what went wrong.
+
+Everything that comes from a recording is untrusted text: `plain()` makes one harmless line of it.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from crucible_trace_otel.semconv import attributes as attr
+from crucible_trace_otel.semconv import spans as operations
+from crucible_trace_otel.semconv.enums import Result, RunState
+from crucible_trace_otel.trace.spans import TraceSpan
+
+__all__ = ["DECISIONS", "Told", "duration", "number", "plain", "quoted", "tell", "tell_span"]
+
+DECISIONS: Final = frozenset(
+    {
+        operations.HYPOTHESIS_FORMED,
+        operations.ALTERNATIVE_REJECTED,
+        operations.CONSTRAINT_EVALUATED,
+        operations.PATTERN_APPLIED,
+        operations.AMBIGUITY_FLAGGED,
+        operations.CONFIDENCE_UPDATED,
+    }
+)
+"""The operations that are a moment of reasoning; how long they took says nothing."""
+
+_LONGEST = 200
+_MOST_METRICS = 4
+_AT_ONCE_S = 10e-6
+_SECONDS_A_MINUTE = 60
+_MINUTES_AN_HOUR = 60
+_BYTES_A_UNIT = 1000
+# Controls, and the invisible characters that turn the direction of all that follows them on a line.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_QUIET_RESULTS = frozenset({"", Result.SUCCESS})
+_QUIET_STATES = frozenset({"", RunState.COMPLETED, RunState.RUNNING, RunState.FAILED, RunState.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One operation in words."""
+
+    title: str
+    """Its name and what it is about."""
+    duration: str
+    """Empty for what happened at once, such as a decision."""
+    facts: tuple[str, ...]
+    """Loss, metrics, confidence, ...: what a person looks for first."""
+    problem: str
+    """What went wrong; empty if nothing did."""
+
+
+def plain(text: object, longest: int = _LONGEST) -> str:
+    """`text` as one line without control characters, at most `longest` characters."""
+    line = " ".join(_UNSAFE.sub(_replacement, str(text)).split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def quoted(operation: str, about: str) -> str:
+    """`operation "about"`; only one of them where it says all."""
+    operation, about = plain(operation), plain(about)
+    if not about or operation == about or operation.endswith(f" {about}"):
+        return operation
+    return about if about.startswith(f"{operation} ") else f'{operation} "{about}"'
+
+
+def duration(seconds: float) -> str:
+    """A duration with about three digits: `0.41 ms`, `12.3 s`, `1m 02s`, `2h 05m`."""
+    if abs(seconds) < 1:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < _SECONDS_A_MINUTE:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), _SECONDS_A_MINUTE)
+    if minutes < _MINUTES_AN_HOUR:
+        return f"{minutes}m {rest:02}s"
+    hours, minutes = divmod(minutes, _MINUTES_AN_HOUR)
+    return f"{hours}h {minutes:02}m"
+
+
+def number(value: object) -> str:
+    """A number with four digits; anything else as a short text."""
+    return f"{value:.4g}" if isinstance(value, float) else plain(value, 40)
+
+
+def tell_span(span: TraceSpan) -> Told:
+    """A stored span in words."""
+    return tell(span.name, span.attributes, span.duration_s, span.status_message if span.status == "error" else None)
+
+
+def tell(name: str, attributes: Mapping[str, Any], seconds: float, error: str | None) -> Told:
+    """A span in words.
+
+    Args:
+        name: The span's name.
+        attributes: Its attributes, those of other instrumentations too.
+        seconds: How long it took.
+        error: What its status says where that is an error, perhaps an empty text; else None.
+    """
+    about = str(attributes.get(attr.CRUCIBLE_ABOUT, ""))
+    is_decision = attributes.get(attr.CRUCIBLE_OPERATION_NAME) in DECISIONS
+    return Told(
+        title=quoted(name, about) or "(no name)",
+        duration="" if is_decision or seconds < _AT_ONCE_S else duration(seconds),
+        facts=tuple(fact for fact in _facts(attributes) if not _says(about, fact)),
+        problem=_problem(attributes, error),
+    )
+
+
+def _says(about: str, fact: str) -> bool:
+    """Whether the summary holds `fact` as it stands: `accuracy 0.9` is not in `accuracy 0.95`."""
+    return re.search(rf"(?<![\w.]){re.escape(fact)}(?![\w.])", about) is not None
+
+
+def _facts(attributes: Mapping[str, Any]) -> list[str]:
+    facts: list[str] = []
+    loss = attributes.get(attr.CRUCIBLE_TRAINING_LOSS_VALUE)
+    if loss is not None:
+        facts.append(f"loss {number(loss)}")
+    for template in (attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, attr.CRUCIBLE_CHECKPOINT_METRIC_TEMPLATE):
+        metrics = [(key, value) for key, value in attributes.items() if key.startswith(f"{template}.")]
+        facts += [f"{plain(key[len(template) + 1 :], 40)} {number(value)}" for key, value in metrics[:_MOST_METRICS]]
+    confidence = attributes.get(attr.CRUCIBLE_DECISION_CONFIDENCE)
+    if confidence is not None:
+        before = attributes.get(attr.CRUCIBLE_DECISION_PREVIOUS_CONFIDENCE)
+        change = "" if before is None else f"{number(before)} → "
+        facts.append(f"confidence {change}{number(confidence)}")
+    satisfied = attributes.get(attr.CRUCIBLE_CONSTRAINT_SATISFIED)
+    if satisfied is not None:
+        facts.append("satisfied" if satisfied else "violated")
+    for key in (attr.CRUCIBLE_CHECKPOINT_SIZE, attr.CRUCIBLE_MODEL_SIZE):
+        if isinstance(attributes.get(key), int):
+            facts.append(_size(attributes[key]))
+    if attributes.get(attr.CRUCIBLE_CHECKPOINT_BEST):
+        facts.append("best")
+    if attributes.get(attr.CRUCIBLE_STAGE_CACHED):
+        facts.append("cached")
+    return facts
+
+
+def _problem(attributes: Mapping[str, Any], error: str | None) -> str:
+    result = str(attributes.get(attr.CRUCIBLE_OPERATION_RESULT, ""))
+    state = str(attributes.get(attr.CRUCIBLE_RUN_STATE, ""))
+    words = [] if state in _QUIET_STATES else [plain(state)]
+    error_type = plain(attributes.get(attr.ERROR_TYPE, ""))
+    said = plain(error or "")
+    if error is not None:
+        told_already = said.startswith(error_type.rpartition(".")[2])
+        words.append(": ".join(filter(None, ("" if told_already else error_type, said))) or "error")
+    elif result not in _QUIET_RESULTS:
+        words.append(f"{plain(result)} ({error_type})" if error_type else plain(result))
+    if attributes.get(attr.CRUCIBLE_CHECKPOINT_DIGEST_MISMATCH):
+        words.append("the file is not what was saved")
+    if attributes.get(attr.CRUCIBLE_CHECKPOINT_CHANGED):
+        words.append("the file changed while it was read")
+    return ", ".join(words)
+
+
+def _size(count: int) -> str:
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < _BYTES_A_UNIT:
+            return f"{value:.3g} {unit}"
+        value /= _BYTES_A_UNIT
+    return f"{value:.3g} TB"
+
+
+def _replacement(match: re.Match[str]) -> str:
+    character = match.group()
+    if character in "\t\n\r\x0b\x0c\u2028\u2029":
+        return " "
+    return "\ufffd" if unicodedata.category(character) == "Cs" else ""

@@ -1,0 +1,129 @@
+"""The traces of a journal directory. Nothing is kept: each reading sees what is on disk by then."""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from crucible_trace_otel.errors import FormatError, NotFoundError
+from crucible_trace_otel.journal.reader import JournalContent, StoredSpan, read_directory
+from crucible_trace_otel.journal.segment import SUFFIX
+from crucible_trace_otel.store.naming import names_of, near
+from crucible_trace_otel.trace.otlp import decode_span
+from crucible_trace_otel.trace.spans import Trace, TraceSpan, group_into_traces
+
+__all__ = ["JournalStore"]
+
+_ID_PREFIX = re.compile(r"[0-9a-fA-F]{6,32}")
+
+
+class JournalStore:
+    """The traces of one journal directory.
+
+    Raises:
+        StoreError: The path does not exist or holds no journal.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._content: JournalContent | None = None
+        self._undecodable = 0
+        if not any(self.path.glob(f"*{SUFFIX}")):
+            read_directory(self.path)  # says what is wrong with it
+
+    def __enter__(self) -> "JournalStore":  # noqa: PYI034 - typing.Self is younger than Python 3.10
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """A journal is opened and closed at each reading, so there is nothing left to close."""
+
+    def traces(self) -> tuple[Trace, ...]:
+        """Every stored trace, oldest first.
+
+        Raises:
+            StoreError: The journal has been taken away since the store was opened.
+        """
+        self._content = read_directory(self.path)
+        spans: list[TraceSpan] = []
+        for stored in self._content.spans:
+            span = _decoded(stored)
+            if span is not None:
+                spans.append(span)
+        self._undecodable = len(self._content.spans) - len(spans)
+        return group_into_traces(spans)
+
+    def latest(self) -> Trace:
+        """The trace that started last.
+
+        Raises:
+            NotFoundError: No operation has ended yet, so none is stored.
+            StoreError: The journal has been taken away since the store was opened.
+        """
+        traces = self.traces()
+        if not traces:
+            raise NotFoundError(
+                f"The journal {self.path} holds no ended operation yet: a trace can be read as soon as one ends."
+            )
+        return traces[-1]
+
+    def get(self, run: str) -> Trace:
+        """The trace that answers to `run`; the newest where several do.
+
+        Args:
+            run: `latest`, a trace id or at least 6 digits of its beginning, a run id, or a name: that of the trace,
+                or what its pipeline, training run, chain or deployment is about.
+
+        Raises:
+            NotFoundError: None does; the message lists up to five names that come near.
+            StoreError: The journal has been taken away since the store was opened.
+        """
+        if run == "latest":
+            return self.latest()
+        traces = self.traces()
+        for answers in _ways_to_answer(run, traces):
+            found = [trace for trace in traces if answers(trace)]
+            if found:
+                return found[-1]
+        raise NotFoundError(f"No trace in {self.path} answers to {run!r}.{near(run, traces)}")
+
+    @property
+    def damaged(self) -> int:
+        """Records in the journal that are not what was written: their number at the last reading."""
+        return self._last_content().damaged + self._undecodable
+
+    @property
+    def torn(self) -> int:
+        """Files that end within a record: normal where a process was killed, or is writing right now."""
+        return self._last_content().torn
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """One sentence for each file or kind of record that was left aside at the last reading."""
+        return self._last_content().unreadable
+
+    def _last_content(self) -> JournalContent:
+        if self._content is None:
+            self.traces()
+        return self._content or JournalContent(())
+
+
+def _decoded(stored: StoredSpan) -> TraceSpan | None:
+    try:
+        return decode_span(stored.resource, stored.scope, stored.span)
+    except FormatError:
+        return None
+
+
+def _ways_to_answer(run: str, traces: Sequence[Trace]) -> tuple[Callable[[Trace], bool], ...]:
+    """What `run` may mean, the most exact meaning first."""
+    beginning = run.lower() if _ID_PREFIX.fullmatch(run) else None
+    beginners = {trace.trace_id for trace in traces if beginning and trace.trace_id.startswith(beginning)}
+    return (
+        lambda trace: trace.trace_id == run.lower(),
+        lambda trace: run in trace.run_ids,
+        lambda trace: run in names_of(trace),
+        lambda trace: len(beginners) == 1 and trace.trace_id in beginners,
+    )
