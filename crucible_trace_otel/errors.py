@@ -9,6 +9,7 @@ Configuring and reading raise; recording never does, it warns once and marks the
     └── FormatError          bytes or text that are not what they should be
 """
 
+import contextlib
 import logging
 
 __all__ = ["ConfigurationError", "CrucibleError", "FormatError", "NotFoundError", "StoreError", "warn_once"]
@@ -48,7 +49,5 @@ def warn_once(key: str, message: str, *, exc_info: bool = False) -> None:
     if key in _said or len(_said) >= _MOST_REMEMBERED:
         return
     _said.add(key)
-    try:
+    with contextlib.suppress(Exception):  # a broken log handler of the host must not reach the recorder
         logger.warning("%s", message, exc_info=exc_info)
-    except Exception:  # noqa: BLE001, S110 - a broken log handler of the host must not reach the recorder
-        pass

@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 import yaml
+
+from crucible_trace_otel.cli import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "semconv" / "README.md"]
@@ -35,7 +38,7 @@ def same_but_for_times(text: str) -> str:
 
 def run_python(code: str, folder: Path, environment: dict[str, str]) -> None:
     finished = subprocess.run(
-        [sys.executable, "-"], input=code, text=True, cwd=folder, env=environment, capture_output=True
+        [sys.executable, "-"], input=code, text=True, cwd=folder, env=environment, capture_output=True, check=False
     )
     assert finished.returncode == 0, finished.stderr
 
@@ -50,18 +53,16 @@ def run_command(command: str, folder: Path, environment: dict[str, str]) -> str:
             services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
             profiles = {profile for service in services.values() for profile in service.get("profiles", [])}
             named = [arguments[at + 1] for at, word in enumerate(arguments) if word == "--profile"]
-            assert set(named) <= profiles, command
+            assert set(named) <= {*profiles, "*"}, command
         case ["pip", "install", *packages]:
             assert all(package.partition("[")[0] in ("crucible_trace_otel", ".") for package in packages), command
         case ["python", script, *_]:
             assert (ROOT / script).is_file(), command
-        case [first, *_] if (
-            first in ("export", "curl", "mkdir", "printf", "open", "cp", "umask", "install", "rm") or "=" in first
-        ):
+        case [first, *_] if first in ("chmod", "export", "head", "mkdir") or "=" in first:
             pass  # what the reader types around our commands
         case _:
             assert words[0] == "crucible-trace", f"nothing runs `{command}`: teach this test to"
-            finished = subprocess.run(words, text=True, cwd=folder, env=environment, capture_output=True)
+            finished = subprocess.run(words, text=True, cwd=folder, env=environment, capture_output=True, check=False)
             assert finished.returncode == 0, finished.stderr
             return finished.stdout
     return ""
@@ -98,9 +99,10 @@ def test_every_link_of_a_page_leads_somewhere(page):
 
 
 def test_every_command_is_documented():
-    from crucible_trace_otel.cli import main
-
+    context = click.Context(main)
     documented = "\n".join(page.read_text() for page in PAGES)
-    for name, command in main.commands.items():
-        assert command.help, name
+    names = main.list_commands(context)
+    assert names
+    for name in names:
+        assert main.get_command(context, name).help, name
         assert f"crucible-trace {name}" in documented, name

@@ -4,6 +4,8 @@ import inspect
 import subprocess
 import sys
 
+import pytest
+
 import crucible_trace_otel as crucible
 
 
@@ -44,12 +46,8 @@ def test_importing_loads_no_sdk_no_reader_and_no_framework():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    try:
+    with pytest.raises(AttributeError, match="no_such_name"):
         crucible.no_such_name  # noqa: B018
-    except AttributeError as error:
-        assert "no_such_name" in str(error)
-    else:
-        raise AssertionError
 
 
 def test_dir_lists_what_is_loaded_late():

@@ -1,4 +1,4 @@
-"""The real job, in a process of its own -> a real Collector with the shipped pipeline -> a sink, against its journal."""
+"""The real job in its own process -> a real Collector with the shipped pipeline -> a sink, against its journal."""
 
 from __future__ import annotations
 
