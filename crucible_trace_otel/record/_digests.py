@@ -9,6 +9,8 @@ from hashlib import sha256
 from typing import Any
 
 from crucible_trace_otel.errors import warn_once
+from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._values import printable
 
 __all__ = ["FileDigest", "digest_later", "drain", "give_up"]
 
@@ -46,9 +48,10 @@ def digest_later(path: str | os.PathLike[str], done: Callable[[FileDigest], None
     with _wake:
         _jobs.append(job)
         _wake.notify()
-        if _worker is None:
-            _worker = threading.Thread(target=_work, name="crucible-digests", daemon=True)
-            _worker.start()
+        if _worker is None or not _worker.is_alive():
+            worker = threading.Thread(target=_work, name="crucible-digests", daemon=True)
+            worker.start()
+            _worker = worker
     return job.finished
 
 
@@ -83,17 +86,21 @@ def _work() -> None:
                 _wake.notify_all()
 
 
+@guarded(nothing)
 def _finish(job: _Job, digest: FileDigest) -> None:
     try:
         job.done(digest)
     except Exception as error:  # noqa: BLE001 - the thread must outlive one bad job
         warn_once(
-            f"digest {type(error).__name__}", f"The digest of {job.path} was not recorded: {error}", exc_info=True
+            f"digest {type(error).__name__}",
+            f"The digest of {job.path} was not recorded: {printable(error)}",
+            exc_info=True,
         )
     finally:
         job.finished.set()
 
 
+@guarded(lambda _: FileDigest())
 def _digest(path: str) -> FileDigest:
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - a path given as text stays as it was given
@@ -102,8 +109,8 @@ def _digest(path: str) -> FileDigest:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
             after = os.stat(path)  # noqa: PTH116
-    except OSError as error:
-        warn_once(f"digest {path}", f"The file {path} has no digest in the trace: {error.strerror or error}.")
+    except (OSError, ValueError) as error:  # a ValueError: no file system has such a name
+        warn_once(f"digest {path}", f"The file {path} has no digest in the trace: {error}.")
         return FileDigest()
     if _identity(before) != _identity(after):
         return FileDigest(size=after.st_size, changed=True)

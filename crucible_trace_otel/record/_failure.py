@@ -6,6 +6,7 @@ operation it will reach next, so that only the innermost one records it; the out
 
 import traceback
 from asyncio import CancelledError
+from asyncio import TimeoutError as AsyncTimeoutError  # the built-in one since Python 3.11
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ def outcome_of(error: BaseException | str | None) -> Outcome:  # noqa: PLR0911 -
         return Outcome(Result.CANCELLATION, type_name(error), "interrupted from the keyboard")
     if isinstance(error, SystemExit):
         return Outcome(Result.ERROR, type_name(error), f"exit code {printable(error.code)}")
-    if isinstance(error, TimeoutError):
+    if isinstance(error, (TimeoutError, AsyncTimeoutError)):
         return Outcome(Result.TIMEOUT, type_name(error), _sentence(error))
     return Outcome(Result.ERROR, type_name(error), _sentence(error))
 

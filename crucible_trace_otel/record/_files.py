@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from opentelemetry.trace import SpanContext
 
 from crucible_trace_otel.record._digests import FileDigest, digest_later
-from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._guard import guarded
 from crucible_trace_otel.record._links import LinkTarget
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.semconv import attributes as attr
@@ -60,6 +60,12 @@ class StoredFile:
         return self._digest
 
 
+def _without_digest(operation: "FileOperation", stored: StoredFile) -> None:
+    """The fallback where no digest could be ordered: the file operation ends all the same."""
+    operation.stop()
+    stored._digested.set()
+
+
 class FileOperation(Operation):
     """Writing or reading a file, as a span that ends, as seen by the trace, when the file is written or read."""
 
@@ -80,7 +86,7 @@ class FileOperation(Operation):
     def perform(self, action: Callable[[Any], Any] | None) -> StoredFile:
         """Do it: call `action` with the path, if one is given, and let its exception go on."""
         self.start()
-        stored = StoredFile(os.fspath(self.path) if isinstance(self.path, (str, os.PathLike)) else "", self)
+        stored = StoredFile(_as_text(self.path), self)
         if action is not None:
             try:
                 stored.value = action(self.path)
@@ -90,7 +96,7 @@ class FileOperation(Operation):
         self._digest_later(stored)
         return stored
 
-    @guarded(nothing)
+    @guarded(_without_digest)
     def _digest_later(self, stored: StoredFile) -> None:
         """Leave the context now; the span ends when its digest is known, with the time of now."""
         if not self.is_recording:
@@ -100,7 +106,7 @@ class FileOperation(Operation):
         ended_at = self.now_ns()
         self.leave()
         saved = saved_at(stored.path)
-        if self.saves:
+        if self.saves and stored.path:
             _saved[_real(stored.path)] = stored
             while len(_saved) > _MOST_REMEMBERED:
                 _saved.popitem(last=False)
@@ -159,10 +165,16 @@ class ModelLoad(ModelSave):
     saves = False
 
 
-def saved_at(path: str | os.PathLike[str]) -> StoredFile | None:
-    """The last file this process recorded as saved at `path`."""
-    return _saved.get(_real(path))
+def saved_at(path: str) -> StoredFile | None:
+    """The last file this process recorded as saved at `path`; None where that is empty."""
+    return _saved.get(_real(path)) if path else None
 
 
-def _real(path: str | os.PathLike[str]) -> str:
-    return os.path.realpath(os.fsdecode(path))
+@guarded(lambda _: "")
+def _as_text(path: Any) -> str:
+    """The path as text; empty for what is no path, such as an open file."""
+    return os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
+
+
+def _real(path: str) -> str:
+    return os.path.realpath(path)

@@ -5,8 +5,9 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from crucible_trace_otel.errors import warn_once
+from crucible_trace_otel.record._values import printable
 
-__all__ = ["guarded"]
+__all__ = ["guarded", "nothing"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,9 +27,10 @@ def guarded(fallback: Callable[..., R]) -> Callable[[Callable[P, R]], Callable[P
                 return function(*args, **kwargs)
             except Exception as error:  # noqa: BLE001 - that is what it is for
                 name = function.__qualname__
+                reason = f"{type(error).__name__}: {printable(error)}"
                 warn_once(
-                    f"{name} {type(error).__name__} {error}",
-                    f"{name}() was not recorded: {type(error).__name__}: {error}. The program goes on.",
+                    f"{name} {reason}",
+                    f"{name}() was not recorded: {reason}. The program goes on.",
                     exc_info=not isinstance(error, TypeError),
                 )
                 return fallback(*args, **kwargs)

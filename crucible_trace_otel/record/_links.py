@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 from opentelemetry.trace import Link, SpanContext
 
 from crucible_trace_otel.errors import warn_once
+from crucible_trace_otel.record._guard import guarded
 from crucible_trace_otel.record._values import one_line, printable
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv.enums import LinkType
@@ -51,15 +52,17 @@ class _Known:
     span_context: SpanContext
     name: str
     causes: list[str] = field(default_factory=list)
+    """Event ids of what it rests on."""
 
 
 _known: OrderedDict[str, _Known] = OrderedDict()
 
 
-def remember(record: Linkable) -> None:
-    """Keep where `record` is, so that later records can name it by its event id."""
+def remember(record: Linkable, causes: "Causes") -> None:
+    """Keep where `record` is and what it rests on, so that later records can name it by its event id."""
     if record.event_id not in _known:
-        _known[record.event_id] = _Known(record.span_context, f"{record.operation_name}: {record.about}")
+        name = f"{record.operation_name}: {record.about}"
+        _known[record.event_id] = _Known(record.span_context, name, causes.targets)
         while len(_known) > _MOST_REMEMBERED:
             _known.popitem(last=False)
 
@@ -72,6 +75,7 @@ class Causes:
     types: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     span_ids: list[str] = field(default_factory=list)
+    targets: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     cycle: list[str] = field(default_factory=list)
 
@@ -108,6 +112,7 @@ class Causes:
             return None
         if target_id:
             self._look_for_cycle(event_id, target_id)
+            self.targets.append(target_id)
         attributes = {attr.CRUCIBLE_LINK_TYPE: link_type} | (
             {attr.CRUCIBLE_LINK_EVENT_ID: target_id} if target_id else {}
         )
@@ -136,10 +141,9 @@ class Causes:
                 f"cycle {event_id}",
                 f"A record depends on itself through {' -> '.join(path)}; the link is kept and marked.",
             )
-        if event_id in _known:
-            _known[event_id].causes.append(target_id)
 
 
+@guarded(lambda *_, **__: Causes())
 def causes_of(
     event_id: str,
     parent: LinkTarget | None = None,

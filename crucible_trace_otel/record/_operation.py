@@ -21,7 +21,7 @@ from crucible_trace_otel._version import __version__
 from crucible_trace_otel.record._calls import traced
 from crucible_trace_otel.record._environment import remote_parent
 from crucible_trace_otel.record._failure import Outcome, exception_attributes, hand_over, is_recorded, outcome_of
-from crucible_trace_otel.record._guard import guarded
+from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id, trace_id_requested
 from crucible_trace_otel.record._links import Causes, LinkTarget, causes_of, remember
 from crucible_trace_otel.record._values import Repairs, clean, one_line
@@ -190,12 +190,14 @@ class Operation:
 
     # ---- for the rooms of record/ ----
 
+    @guarded(nothing)
     def set(self, attributes: Mapping[str, Any]) -> None:
         """Set convention attributes, coerced; a None is left out."""
         if self.span.is_recording():
             for key, value in clean(attributes, self._repairs).items():
                 self.span.set_attribute(key, value)
 
+    @guarded(nothing)
     def link(self, link_type: str, target: LinkTarget) -> None:
         """Add a causal link while it is going on."""
         if self.span.is_recording():
@@ -217,7 +219,7 @@ class Operation:
     def abandon(self) -> None:
         """Leave without ending: whether well or with an exception is known when what encloses it ends."""
         self.leave()
-        if self._outer is None:
+        if self._outer is None or self._outer.ended:
             self._finish(None)
         elif not self.ended:
             self._outer._abandoned.append((self, self.now_ns()))
@@ -233,7 +235,7 @@ class Operation:
         """The trace id it wants where it is a root; for the rooms to override."""
         return None
 
-    @guarded(lambda *_, **__: None)
+    @guarded(nothing)
     def _begin(self, inside: "Operation | None") -> None:
         if self._started_at or self.ended:
             return
@@ -271,30 +273,30 @@ class Operation:
                 links=[link for link in self._causes.links if self._may_link(link.context, requested)],
                 start_time=self._started_at,
             )
-        remember(self)
+        remember(self, self._causes)
         self._context = trace_api.set_span_in_context(self.span, context_api.set_value(_CURRENT, self, base))
         if inside is None:
             context_api.attach(self._context)
 
-    @guarded(lambda *_, **__: None)
+    @guarded(nothing)
     def _finish(self, error: BaseException | str | None, at_ns: int | None = None) -> None:
         if self.ended or not self._started_at:
             return
         for left, at in self._abandoned:
             left._finish(error, at)
-        self._abandoned.clear()
         try:
             if self.span.is_recording():
                 self._close(outcome_of(error), error)
                 self.before_end()
         finally:
             self.ended = True
-            end = max(at_ns or self.now_ns(), self._started_at)
-            self.span.end(end)
+            self.leave()
+            end = max(at_ns or self.now_ns(), self._started_at, self._last_child_end)
             if self._outer is not None:
                 self._outer._last_child_end = max(self._outer._last_child_end, end)
-            self.leave()
+            self.span.end(end)
 
+    @guarded(nothing)
     def _close(self, outcome: Outcome, error: BaseException | str | None) -> None:
         """Say how it ended; the exception itself only where no operation inside has said it."""
         self.set(
@@ -331,6 +333,7 @@ class Operation:
             context_api.attach(_living_context(leaving=self))
 
 
+@guarded(nothing)
 def emit_event(operation: Operation, name: str, attributes: Mapping[str, Any], time_ns: int | None = None) -> None:
     """Add an event to `operation`: the only line of this package that adds span events."""
     if operation.span.is_recording():
@@ -366,7 +369,7 @@ def record_moment(
     operation._last_child_end = max(operation.now_ns(), start)
     span.end(operation._last_child_end)
     recorded = Recorded(event_id, span.get_span_context(), name, about)
-    remember(recorded)
+    remember(recorded, causes)
     return recorded
 
 

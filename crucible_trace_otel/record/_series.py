@@ -6,11 +6,12 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from crucible_trace_otel.record._values import printable
+from crucible_trace_otel.record._values import exact_text, printable
 
 __all__ = ["INTEGERS", "NUMBERS", "OTHER", "pack_column"]
 
 INTEGERS, NUMBERS, OTHER = "i8", "f8", "json"
+_MOST_BITS = 8_192  # Python reads and writes no decimal number of more than 4,300 digits
 
 
 def pack_column(values: Sequence[Any]) -> tuple[str, bytes]:
@@ -19,14 +20,17 @@ def pack_column(values: Sequence[Any]) -> tuple[str, bytes]:
     Integers stay exact; a column with a float in it is all doubles; anything else is JSON text behind its length.
     """
     kinds = set(map(type, values))
-    if kinds <= {int}:
-        try:
+    try:
+        if kinds <= {int}:
             return INTEGERS, _little_endian(array("q", values))
-        except OverflowError:
-            pass
-    elif kinds <= {int, float}:
-        return NUMBERS, _little_endian(array("d", values))
-    text = json.dumps(list(values), ensure_ascii=False, default=printable).encode("utf-8", "replace")
+        if kinds <= {int, float}:
+            return NUMBERS, _little_endian(array("d", values))
+    except OverflowError:  # an integer beyond 64 bits, or beyond a double
+        pass
+    values = [
+        exact_text(value) if type(value) is int and value.bit_length() > _MOST_BITS else value for value in values
+    ]
+    text = json.dumps(values, ensure_ascii=False, default=printable).encode("utf-8", "replace")
     return OTHER, len(text).to_bytes(4, "little") + text
 
 

@@ -8,7 +8,7 @@ import base64
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence, ValuesView
+from collections.abc import Iterator, Mapping, Sequence, ValuesView
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time
 from enum import Enum
@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv.enums import RepairReason
 
-__all__ = ["AttributeValue", "Cleaned", "Repairs", "clean", "one_line", "printable", "with_template"]
+__all__ = ["AttributeValue", "Cleaned", "Repairs", "clean", "exact_text", "one_line", "printable", "with_template"]
 
 AttributeValue: TypeAlias = (
     bool | int | float | str | bytes | Sequence[bool] | Sequence[int] | Sequence[float] | Sequence[str]
@@ -30,6 +30,7 @@ Repairs: TypeAlias = dict[str, str]
 _UNCHANGED = frozenset({bool, float})
 _INT64 = range(-(2**63), 2**63)
 _MOST_ITEMS = 1_000
+_MOST_PARTS = 10_000  # of a nested value: one list in another in another grows to any size
 _MOST_BYTES = 64 * 1024
 _MOST_DEPTH = 32
 _MOST_NAMES = 48
@@ -65,9 +66,13 @@ def with_template(prefix: str, named: Mapping[Any, Any] | None) -> dict[str, Any
         return {} if named is None else {f"{prefix}.value": named}
     attributes: dict[str, Any] = {}
     rest: dict[str, Any] = {}
-    for name, value in named.items():
+    try:
+        items = list(named.items())
+    except Exception:  # noqa: BLE001 - any mapping may be given, and its methods may do anything
+        return {f"{prefix}.value": named}
+    for name, value in items:
         key = f"{prefix}.{printable(name) or '_'}"
-        while key in attributes:
+        while key in attributes or key in rest:
             key += "_"
         if len(attributes) < _MOST_NAMES:
             attributes[key] = value
@@ -101,7 +106,7 @@ def _value(value: Any, key: str, repairs: Repairs) -> AttributeValue:
         array = _array(scalars) if len(items) <= _MOST_ITEMS else None
         if array is not None:
             return array
-    return json.dumps(_plain(scalar, key, repairs, ()), ensure_ascii=False)
+    return json.dumps(_plain(scalar, key, repairs, (), iter(range(_MOST_PARTS))), ensure_ascii=False)
 
 
 def _scalar(value: Any, key: str, repairs: Repairs) -> Any:  # noqa: C901, PLR0911, PLR0912 - one branch a kind of value
@@ -116,10 +121,11 @@ def _scalar(value: Any, key: str, repairs: Repairs) -> Any:  # noqa: C901, PLR09
     if isinstance(value, bool) or type(value) is float:
         return value
     if isinstance(value, int):
-        if value in _INT64:
-            return int(value)
+        number = int(value)  # of a subclass, `in` would compare with each number of the range
+        if number in _INT64:
+            return number
         repairs[key] = RepairReason.INTEGER
-        return _exact_text(value)
+        return exact_text(number)
     if isinstance(value, float):
         return float(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
@@ -132,7 +138,7 @@ def _scalar(value: Any, key: str, repairs: Repairs) -> Any:  # noqa: C901, PLR09
         return value.isoformat()
     if isinstance(value, os.PathLike):
         return _encodable(os.fsdecode(value))
-    if isinstance(value, (Sequence, ValuesView)):
+    if isinstance(value, (Sequence, ValuesView)) and not isinstance(value, range):
         return list(value)
     text = printable(value)
     if text.startswith("<unprintable "):
@@ -149,8 +155,8 @@ def _from_array(value: Any, key: str, repairs: Repairs) -> Any:
         repairs[key] = RepairReason.SUMMARISED
         return _description(value)
     numbers = value.detach().tolist() if hasattr(value, "detach") else value.tolist()
-    if hasattr(numbers, "tolist"):  # numpy's longdouble has no Python twin
-        return float(numbers)
+    if hasattr(numbers, "tolist"):  # numpy's longdouble has no Python twin, nor has its complex one
+        return printable(numbers) if numbers.dtype.kind == "c" else float(numbers)
     return numbers if isinstance(numbers, list) else _scalar(numbers, key, repairs)
 
 
@@ -158,7 +164,8 @@ def _description(array: Any) -> str:
     return f"{type(array).__name__} of {getattr(array, 'dtype', '?')}, shape {tuple(array.shape)}"
 
 
-def _exact_text(value: int) -> str:
+def exact_text(value: int) -> str:
+    """`value` as decimal digits, or as hexadecimal ones where they are too many."""
     try:
         return str(value)
     except ValueError:  # Python refuses decimal text of more than 4,300 digits
@@ -193,8 +200,11 @@ def _array(scalars: list[Any]) -> AttributeValue | None:
     return tuple(scalars) if len(kinds) <= 1 and kinds <= {bool, int, float, str} else None
 
 
-def _plain(value: Any, key: str, repairs: Repairs, inside: tuple[int, ...]) -> Any:
-    """`value` as something JSON can write, cut at cycles and at a depth of 32."""
+def _plain(value: Any, key: str, repairs: Repairs, inside: tuple[int, ...], parts: Iterator[int]) -> Any:  # noqa: PLR0911
+    """`value` as something JSON can write, cut at cycles, at a depth of 32 and after 10,000 parts."""
+    if next(parts, None) is None:
+        repairs[key] = RepairReason.SUMMARISED
+        return "…"
     value = _scalar(value, key, repairs)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
@@ -212,8 +222,8 @@ def _plain(value: Any, key: str, repairs: Repairs, inside: tuple[int, ...]) -> A
     if rest > 0:
         repairs[key] = RepairReason.SUMMARISED
     if isinstance(value, Mapping):
-        plain = {printable(name): _plain(item, key, repairs, inside) for name, item in items[:_MOST_ITEMS]}
+        plain = {printable(name): _plain(item, key, repairs, inside, parts) for name, item in items[:_MOST_ITEMS]}
         return plain | ({"…": f"{rest} more"} if rest > 0 else {})
-    return [_plain(item, key, repairs, inside) for item in items[:_MOST_ITEMS]] + (
+    return [_plain(item, key, repairs, inside, parts) for item in items[:_MOST_ITEMS]] + (
         [f"… {rest} more"] if rest > 0 else []
     )

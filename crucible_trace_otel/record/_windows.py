@@ -10,7 +10,7 @@ from typing import Any
 
 from crucible_trace_otel.record._operation import Operation, emit_event
 from crucible_trace_otel.record._series import OTHER, pack_column
-from crucible_trace_otel.record._values import clean, one_line, with_template
+from crucible_trace_otel.record._values import Repairs, clean, one_line, printable, with_template
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.semconv.enums import WindowReason
@@ -67,6 +67,7 @@ class _Window:
     def __init__(self, opened_ns: int) -> None:
         self.opened_ns = opened_ns
         self.rows: list[tuple[Any, ...]] = []
+        self.repairs: Repairs = {}
 
 
 class StepWindows:
@@ -83,15 +84,17 @@ class StepWindows:
 
     def add(self, event_name: str, step: int, numbers: dict[str, Any]) -> None:
         """Keep one row."""
+        repairs: Repairs = {}
         for value in numbers.values():
             if type(value) not in _PLAIN:
-                numbers = _as_numbers(numbers)
+                numbers = _as_numbers(numbers, repairs)
                 break
         key = (event_name, tuple(numbers))
         now = self._owner.now_ns()
         with self._lock:
             window = self._open.get(key) or self._opened(key, now)
             window.rows.append((step, now, *numbers.values()))
+            window.repairs |= repairs
             if len(window.rows) >= _ROWS:
                 self._close(key, WindowReason.COUNT)
             elif now - window.opened_ns >= _LONGEST_WINDOW_NS:
@@ -115,10 +118,19 @@ class StepWindows:
 
     def _close(self, key: tuple[str, tuple[str, ...]], reason: str) -> None:
         event_name, names = key
-        rows = self._open.pop(key).rows
-        names = tuple(f"{name}_" if name in _INDEX else name for name in names)
-        columns = dict(zip((*_INDEX, *names), zip(*rows, strict=True), strict=True))
-        emit_event(self._holder(rows[-1][1]), event_name, self._describe(columns, reason), rows[-1][1])
+        window = self._open.pop(key)
+        rows = window.rows
+        columns: dict[str, tuple[Any, ...]] = {}
+        for name, values in zip((*_INDEX, *names), zip(*rows, strict=True), strict=True):
+            own = printable(name)
+            while own in columns:
+                own += "_"
+            columns[own] = values
+        attributes = self._describe(columns, reason)
+        if window.repairs:
+            attributes[attr.CRUCIBLE_REPAIRED_KEYS] = list(window.repairs)
+            attributes[attr.CRUCIBLE_REPAIRED_REASONS] = list(window.repairs.values())
+        emit_event(self._holder(rows[-1][1]), event_name, attributes, rows[-1][1])
 
     def _describe(self, columns: Mapping[str, tuple[Any, ...]], reason: str) -> dict[str, Any]:
         """The attributes of a window's event."""
@@ -173,9 +185,9 @@ class StepWindows:
         return self._segment
 
 
-def _as_numbers(numbers: Mapping[str, Any]) -> dict[str, Any]:
+def _as_numbers(numbers: Mapping[str, Any], repairs: Repairs) -> dict[str, Any]:
     """Each value as a Python number where it is one, numpy's and torch's too; anything else as it reads."""
-    cleaned = clean({name: value for name, value in numbers.items() if value is not None})
+    cleaned = clean({name: value for name, value in numbers.items() if value is not None}, repairs)
     return {name: float(value) if type(value) is bool else value for name, value in cleaned.items() if name in numbers}
 
 

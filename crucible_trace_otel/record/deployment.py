@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from crucible_trace_otel.record._files import ModelLoad, StoredFile, saved_at
+from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._links import LinkTarget
 from crucible_trace_otel.record._operation import Operation, current_operation
 from crucible_trace_otel.semconv import attributes as attr
@@ -70,11 +71,15 @@ class Deployment(Operation):
             read: Called with `path` to read it; the result is the returned object's `.value`.
         """
         loaded = ModelLoad(path, {}).perform(read)
+        self._serve(loaded.path)
+        return loaded
+
+    @guarded(nothing)
+    def _serve(self, path: str) -> None:
         saved = saved_at(path)
         if saved is not None and saved is not self.model:
             self.model = saved
             self.link(LinkType.SERVES, saved)
-        return loaded
 
     def inference(
         self,
@@ -110,6 +115,7 @@ def deployment(
     return Deployment(name, environment=environment, version=version, model=model, depends_on=depends_on, links=links)
 
 
+@guarded(lambda *_, **__: Inference())
 def inference(
     about: str = "inference",
     *,

@@ -80,18 +80,21 @@ class ReasoningChain(Operation):
         super().__init__(name, attributes=attributes, depends_on=depends_on, links=links)
         self._confidences: dict[str, float] = {}  # what an earlier decision's confidence has become
 
+    @guarded(_not_recorded)
     def form_hypothesis(
         self, hypothesis: str, *, confidence: float | None = None, **details: "Unpack[DecisionDetails]"
     ) -> Decision:
         """Record a hypothesis: something held to be true until it is tested."""
         return self._decide(spans.HYPOTHESIS_FORMED, hypothesis, {}, confidence, details)
 
+    @guarded(_not_recorded)
     def reject_alternative(
         self, alternative: str, *, confidence: float | None = None, **details: "Unpack[DecisionDetails]"
     ) -> Decision:
         """Record that an alternative was rejected."""
         return self._decide(spans.ALTERNATIVE_REJECTED, alternative, {}, confidence, details)
 
+    @guarded(_not_recorded)
     def evaluate_constraint(
         self,
         constraint: str,
@@ -104,12 +107,14 @@ class ReasoningChain(Operation):
         given = {attr.CRUCIBLE_CONSTRAINT_SATISFIED: satisfied}
         return self._decide(spans.CONSTRAINT_EVALUATED, constraint, given, confidence, details)
 
+    @guarded(_not_recorded)
     def apply_pattern(
         self, pattern: str, *, confidence: float | None = None, **details: "Unpack[DecisionDetails]"
     ) -> Decision:
         """Record that a known pattern was applied."""
         return self._decide(spans.PATTERN_APPLIED, pattern, {attr.CRUCIBLE_PATTERN_NAME: pattern}, confidence, details)
 
+    @guarded(_not_recorded)
     def flag_ambiguity(
         self,
         ambiguity: str,
@@ -143,7 +148,6 @@ class ReasoningChain(Operation):
             self._confidences[event_id] = recorded.confidence
         return recorded
 
-    @guarded(_not_recorded)
     def _decide(
         self, name: str, text: str, given: Mapping[str, Any], confidence: Any, details: Mapping[str, Any]
     ) -> Decision:
@@ -188,7 +192,7 @@ def _confidence(given: Any) -> tuple[float | None, dict[str, Any]]:
     """A confidence from 0 to 1; what is none is kept beside it as metadata, and the confidence stays unknown."""
     try:
         confidence = float(given)
-    except (TypeError, ValueError, OverflowError):
+    except Exception:  # noqa: BLE001 - any object may be given, and its __float__ may do anything
         return None, {} if given is None else {"confidence_given": printable(given)}
     if 0.0 <= confidence <= 1.0:
         return confidence, {}

@@ -10,7 +10,9 @@ with crucible.training_run("digits", hyperparameters={"lr": 0.1}, dataset="uci-d
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from numbers import Integral
 from typing import Any
+from weakref import WeakSet
 
 from crucible_trace_otel.record._failure import Outcome
 from crucible_trace_otel.record._files import CheckpointLoad, CheckpointSave, ModelSave, StoredFile
@@ -35,6 +37,7 @@ class _Training(Operation):
     _run: "TrainingRun"
     _windows: StepWindows
 
+    @guarded(nothing)
     def record_step(self, *, step: int | None = None, **numbers: Any) -> None:
         """Record one training step; every row can be read back.
 
@@ -42,8 +45,10 @@ class _Training(Operation):
             step: Its index in the run; one more than the last when not given.
             **numbers: What was measured, by name: `loss=0.3, learning_rate=0.01`. numpy and torch scalars are numbers.
         """
-        self._record_row(events.STEPS_RECORDED, step, numbers)
+        if self.is_recording:
+            self._record_row(events.STEPS_RECORDED, self._run.step_index(step), numbers)
 
+    @guarded(nothing)
     def record_gradient(self, norm: float, *, step: int | None = None, **numbers: Any) -> None:
         """Record the norm of a gradient, and other numbers about it, beside the steps.
 
@@ -52,8 +57,9 @@ class _Training(Operation):
             step: The step it belongs to; the last recorded one when not given.
             **numbers: Further norms or shares, by name.
         """
-        of_step = max(self._run.next_step - 1, 0) if step is None else step
-        self._record_row(events.GRADIENT_COMPUTED, of_step, {"norm": norm, **numbers})
+        if self.is_recording:
+            of_step = max(self._run.next_step - 1, 0) if step is None else _as_step(step)
+            self._record_row(events.GRADIENT_COMPUTED, of_step, {"norm": norm, **numbers})
 
     @guarded(not_recorded(spans.VALIDATION_RUN))
     def record_validation(self, **metrics: Any) -> Recorded:
@@ -66,11 +72,9 @@ class _Training(Operation):
         said = ", ".join(f"{name} {_short(value)}" for name, value in metrics.items())
         return record_moment(self, spans.VALIDATION_RUN, said or "validation", attributes)
 
-    @guarded(nothing)
-    def _record_row(self, event_name: str, step: int | None, numbers: dict[str, Any]) -> None:
-        if self.span.is_recording():
-            self._run.settle()
-            self._windows.add(event_name, self._run.step_index(step), numbers)
+    def _record_row(self, event_name: str, step: int, numbers: dict[str, Any]) -> None:
+        self._run.settle()
+        self._windows.add(event_name, step, numbers)
 
 
 class Epoch(_Training):
@@ -119,6 +123,7 @@ class TrainingRun(_Training):
         """Names the run in every process and every attempt."""
         self.totals = StepTotals()
         self.next_step = 0
+        self.loops: WeakSet[_Epochs] = WeakSet()
         self._run = self
         self._windows = StepWindows(self, self.totals)
         self.inherits = {attr.CRUCIBLE_RUN_ID: self.run_id}
@@ -167,7 +172,7 @@ class TrainingRun(_Training):
             attr.CRUCIBLE_CHECKPOINT_STEP: step if step is not None else self.next_step - 1 if self.next_step else None,
             attr.CRUCIBLE_CHECKPOINT_EPOCH: epoch,
             attr.CRUCIBLE_CHECKPOINT_BEST: best,
-            **with_template(attr.CRUCIBLE_CHECKPOINT_METRIC_TEMPLATE, _doubles(metrics or {})),
+            **with_template(attr.CRUCIBLE_CHECKPOINT_METRIC_TEMPLATE, _doubles(metrics)),
         }
         return CheckpointSave(path, attributes, depends_on).perform(write)
 
@@ -256,13 +261,19 @@ class TrainingRun(_Training):
 
     def step_index(self, step: int | None) -> int:
         """The index of the step that is recorded now."""
-        index = self.next_step if step is None else int(step)
+        index = self.next_step if step is None else _as_step(step)
         self.next_step = max(self.next_step, index + 1)
         return index
 
     def requested_trace_id(self) -> int | None:
         """Fixed by the run id, so that processes which share one record into one trace."""
         return trace_id_of_run(self.run_id)
+
+    @guarded(nothing)
+    def _finish(self, error: BaseException | str | None, at_ns: int | None = None) -> None:
+        for loop in list(self.loops):  # left by `break` or an exception, and still held: by a progress bar, a variable
+            loop.leave()
+        super()._finish(error, at_ns)
 
     def state(self, outcome: Outcome) -> dict[str, Any]:
         """How the run ended."""
@@ -310,9 +321,10 @@ class _Epochs:
     """The loop over epochs. A generator would be told of an exception in the loop's body only as its closing."""
 
     def __init__(self, run: TrainingRun, indices: Iterable[int]) -> None:
+        self._epoch: Epoch | None = None
         self._run = run
         self._indices = iter(indices)
-        self._epoch: Epoch | None = None
+        run.loops.add(self)
 
     def __iter__(self) -> Iterator[Epoch]:
         return self
@@ -325,15 +337,36 @@ class _Epochs:
         return self._epoch
 
     def __del__(self) -> None:
+        self.leave()
+
+    @guarded(nothing)
+    def leave(self) -> None:
+        """The loop is over: its epoch ends with what encloses it."""
         if self._epoch is not None:
             self._epoch.abandon()
+            self._epoch = None
 
 
-def _doubles(metrics: Mapping[str, Any]) -> dict[str, Any]:
+@guarded(lambda metrics: metrics)
+def _doubles(metrics: Any) -> Any:
     """Metrics are doubles on the wire, whole ones too: a query with a decimal point finds them."""
-    return {
-        name: float(value) if type(value) is int and abs(value) <= 2**53 else value for name, value in metrics.items()
-    }
+    if not isinstance(metrics, Mapping):
+        return metrics
+    return {name: float(value) if _is_whole(value) else value for name, value in metrics.items()}
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether `value` is an integer, numpy's too, that a double holds exactly."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and -(2**53) <= int(value) <= 2**53
+
+
+def _as_step(given: Any) -> int:
+    step = int(given)
+    if (
+        not -(2**63) <= step < 2**63 - 1
+    ):  # one that does not fit would make its whole window, and all later ones, unreadable
+        raise OverflowError(f"step={printable(given)} does not fit into 64 bits")
+    return step
 
 
 def _short(value: Any) -> str:

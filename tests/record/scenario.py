@@ -1,0 +1,131 @@
+"""One program that uses everything, for the tests that break the recorder under it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import crucible_trace_otel as crucible
+from crucible_trace_otel.record import _digests
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+ERROR = ValueError("the host's own")
+RESULTS = [
+    "saved",
+    b"weights",
+    "saved",
+    b"weights",
+    [0, 1, 2],
+    [0, 1],
+    6,
+    "awaited",
+    [0, 1, 2],
+    "the host's own",
+    [0, 1],
+    "ends",
+]
+"""What the program gives, recorded or not."""
+
+
+def run_scenario(folder: Path) -> list[Any]:
+    """Do some of everything; the results are `RESULTS`, whatever the recorder does."""
+    results: list[Any] = []
+    path = folder / "a"
+
+    def write(given: Path) -> str:
+        given.write_bytes(b"weights")
+        return "saved"
+
+    with crucible.pipeline("p") as pipeline:
+        with crucible.reasoning_chain("q", description="d") as chain:
+            first = chain.form_hypothesis("h", confidence=0.5, alternatives=["a"], metadata={"k": object()})
+            chain.reject_alternative("a", parent=first)
+            chain.evaluate_constraint("c", satisfied=True, depends_on=[first, "nobody"])
+            chain.apply_pattern("p")
+            chain.flag_ambiguity("f")
+            chain.update_confidence(first, 0.7)
+        with pipeline.stage("train", depends_on=chain, config={"a": 1}) as stage:
+            with crucible.training_run("r", hyperparameters={"lr": 0.1}, run_id="id") as run:
+                epochs = []
+                for epoch in run.epochs(3):
+                    epochs.append(epoch.index)
+                    for step in range(101):
+                        epoch.record_step(loss=1.0, text="t", step=step)
+                    epoch.record_gradient(1.0)
+                    validation = epoch.record_validation(accuracy=1)
+                run.tune_hyperparameter("lr", 0.2, depends_on=validation)
+                run.stop_early("enough", best_epoch=1)
+                saved = run.save_checkpoint(path, write=write, metrics={"a": 1}, depends_on=validation)
+                loaded = run.load_checkpoint(path, read=lambda given: given.read_bytes())
+                model = run.save_model(path, write=write)
+            stage.link("depends_on", saved)
+            stage.link("depends_on", stage)
+        with crucible.deployment("d", model=saved) as deployment:
+            results += [saved.value, loaded.value, model.value]
+            results.append(deployment.load_model(path, read=lambda given: given.read_bytes()).value)
+            with crucible.inference(batch_size=3), deployment.inference():
+                pass
+        results.append(epochs)
+    results += [_broken_off(), *_decorated(), *_failing()]
+    results.append([0, 1])
+    crucible.stage("a").start().stop()
+    crucible.stage("b").start().fail("a sentence")
+    results.append("ends")
+    assert _digests.drain(5)
+    return results
+
+
+def _broken_off() -> list[int]:
+    with crucible.training_run("r") as run:
+        seen = []
+        for epoch in run.epochs(5):
+            seen.append(epoch.index)
+            if epoch.index == 1:
+                break
+        run.record_step(loss=1)
+    return seen
+
+
+def _decorated() -> Iterator[Any]:
+    @crucible.stage("function")
+    def function(number: int) -> int:
+        return number * 2
+
+    @crucible.stage("coroutine")
+    async def coroutine() -> str:
+        await asyncio.sleep(0)
+        return "awaited"
+
+    @crucible.stage("generator")
+    def generator() -> Iterator[int]:
+        yield from range(3)
+
+    @crucible.stage("asynchronous")
+    async def asynchronous() -> AsyncIterator[int]:
+        yield 0
+        yield 1
+
+    async def collected() -> list[int]:
+        return [number async for number in asynchronous()]
+
+    yield function(3)
+    yield asyncio.run(coroutine())
+    yield list(generator())
+    assert asyncio.run(collected()) == [0, 1]
+    broken = generator()
+    next(broken)
+    broken.close()
+
+
+def _failing() -> Iterator[str]:
+    caught = None
+    try:
+        with crucible.pipeline("p"), crucible.stage("s"):
+            raise ERROR
+    except ValueError as error:
+        caught = error
+    assert caught is ERROR
+    yield str(caught)
