@@ -12,7 +12,7 @@ from opentelemetry.util._once import Once
 
 from crucible_trace_otel import errors
 from crucible_trace_otel.record import _files, _links
-from crucible_trace_otel.record._operation import use_tracer_provider
+from crucible_trace_otel.record._tracer import use_tracer_provider
 from tests.record.reading import Recording
 
 if TYPE_CHECKING:

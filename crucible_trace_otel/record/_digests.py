@@ -1,6 +1,7 @@
 """SHA-256 and size of files that were written or read, computed by a thread of its own, off the training thread."""
 
 import os
+import stat
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -103,18 +104,27 @@ def _finish(job: _Job, digest: FileDigest) -> None:
 @guarded(lambda _: FileDigest())
 def _digest(path: str) -> FileDigest:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - a path given as text stays as it was given
+        # Not blocking, for a pipe without a writer would hold up every later digest.
+        with os.fdopen(
+            os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb"
+        ) as file:
             before = os.fstat(file.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                return _without(path, "it is no regular file")
             digest = sha256()
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
             after = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError) as error:  # a ValueError: no file system has such a name
-        warn_once(f"digest {path}", f"The file {path} has no digest in the trace: {error}.")
-        return FileDigest()
+        return _without(path, error)
     if _identity(before) != _identity(after):
         return FileDigest(size=after.st_size, changed=True)
     return FileDigest(size=after.st_size, sha256=digest.hexdigest())
+
+
+def _without(path: str, reason: object) -> FileDigest:
+    warn_once(f"digest {path}", f"The file {path} has no digest in the trace: {reason}.")
+    return FileDigest()
 
 
 def _identity(status: os.stat_result) -> tuple[Any, ...]:
@@ -126,6 +136,8 @@ def _forget() -> None:
     global _worker, _wake  # noqa: PLW0603
     _worker = None
     _wake = threading.Condition()
+    for job in _jobs:
+        job.finished.set()
     _jobs.clear()
 
 

@@ -32,7 +32,7 @@ class StoredFile:
     value: Any = None
     """What the `write=` or `read=` function returned."""
     _digest: FileDigest = field(default_factory=FileDigest)
-    _digested: threading.Event = field(default_factory=threading.Event)
+    _digested: threading.Event | None = None
 
     @property
     def event_id(self) -> str:
@@ -56,14 +56,14 @@ class StoredFile:
 
     def digest(self, timeout: float | None = None) -> FileDigest:
         """Size and SHA-256, waiting up to `timeout` seconds (for ever when None) until they are computed."""
-        self._digested.wait(timeout)
+        if self._digested is not None:
+            self._digested.wait(timeout)
         return self._digest
 
 
-def _without_digest(operation: "FileOperation", stored: StoredFile) -> None:
+def _without_digest(operation: "FileOperation", _: StoredFile) -> None:
     """The fallback where no digest could be ordered: the file operation ends all the same."""
     operation.stop()
-    stored._digested.set()
 
 
 class FileOperation(Operation):
@@ -101,7 +101,6 @@ class FileOperation(Operation):
         """Leave the context now; the span ends when its digest is known, with the time of now."""
         if not self.is_recording:
             self.stop()
-            stored._digested.set()
             return
         ended_at = self.now_ns()
         self.leave()
@@ -115,7 +114,6 @@ class FileOperation(Operation):
 
         def done(digest: FileDigest) -> None:
             stored._digest = digest
-            stored._digested.set()
             self.set(
                 {
                     self.size_key: digest.size,
@@ -128,7 +126,7 @@ class FileOperation(Operation):
                 self.set({attr.CRUCIBLE_CHECKPOINT_DIGEST_MISMATCH: True})
             self.stop_at(ended_at)
 
-        digest_later(stored.path, done)
+        stored._digested = digest_later(stored.path, done)
 
 
 class CheckpointSave(FileOperation):

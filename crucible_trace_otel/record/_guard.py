@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 from typing import Any, ParamSpec, TypeVar
 
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._values import printable
 
-__all__ = ["guarded", "nothing"]
+__all__ = ["forgiving", "guarded", "nothing"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,6 +39,27 @@ def guarded(fallback: Callable[..., R]) -> Callable[[Callable[P, R]], Callable[P
         return call
 
     return decorate
+
+
+def forgiving(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a recording function drop keywords it does not know, with one warning, instead of raising.
+
+    For what cannot be guarded whole, because the user's own code runs inside it or its result must be real.
+    """
+    known = set(signature(function).parameters)
+    takes = ", ".join(sorted(known - {"self"}))
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs.keys() - known:
+            warn_once(
+                f"{function.__qualname__} {name}",
+                f"{function.__qualname__}() takes no {name!r}: it was left out. It takes {takes}.",
+            )
+            del kwargs[name]
+        return function(*args, **kwargs)
+
+    return call
 
 
 def nothing(*_: Any, **__: Any) -> None:

@@ -17,7 +17,7 @@ from crucible_trace_otel.record._values import one_line, printable
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv.enums import LinkType
 
-__all__ = ["Causes", "LinkTarget", "Linkable", "causes_of", "remember"]
+__all__ = ["Causes", "LinkTarget", "Linkable", "causes_of", "links_with", "remember"]
 
 
 class Linkable(Protocol):
@@ -152,11 +152,23 @@ def causes_of(
 ) -> Causes:
     """The causal links that the arguments of a recording call name."""
     causes = Causes()
-    given = {LinkType.PARENT: parent, LinkType.DEPENDS_ON: depends_on, **(links or {})}
+    given = {LinkType.PARENT: parent, LinkType.DEPENDS_ON: depends_on, **links_with({}, links)}
     for link_type, targets in given.items():
         for target in _each(targets):
             causes.add(event_id, printable(link_type), target)
     return causes
+
+
+@guarded(lambda own, _: dict(own))
+def links_with(own: Mapping[str, Any], given: Any) -> dict[str, Any]:
+    """The links of a room together with those the user gave, which must map a link type to its targets."""
+    if given is None or isinstance(given, Mapping):
+        return {**own, **(given or {})}
+    warn_once(
+        f"links {type(given).__name__}",
+        f"links={printable(given)[:80]} was left out: it must map a link type to its target or targets.",
+    )
+    return dict(own)
 
 
 def _each(targets: Any) -> Iterator[Any]:

@@ -8,24 +8,23 @@ import copy
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanContext, Status, StatusCode, Tracer, TracerProvider
+from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 
-from crucible_trace_otel._version import __version__
+from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._calls import traced
 from crucible_trace_otel.record._environment import remote_parent
 from crucible_trace_otel.record._failure import Outcome, exception_attributes, hand_over, is_recorded, outcome_of
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id, trace_id_requested
 from crucible_trace_otel.record._links import Causes, LinkTarget, causes_of, remember
+from crucible_trace_otel.record._tracer import current_tracer
 from crucible_trace_otel.record._values import Repairs, clean, one_line
-from crucible_trace_otel.semconv import SCHEMA_URL
 from crucible_trace_otel.semconv import attributes as attr
 
 __all__ = [
@@ -35,23 +34,15 @@ __all__ = [
     "emit_event",
     "not_recorded",
     "record_moment",
-    "use_tracer_provider",
 ]
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-SCOPE = "crucible_trace_otel"
 _CURRENT = context_api.create_key("crucible-operation")
 _GAP_NS = 1_000  # viewers' critical paths drop spans that share a boundary
-_configured: list[TracerProvider] = []
 
 F = TypeVar("F")
-
-
-def use_tracer_provider(provider: TracerProvider | None) -> None:
-    """Record through `provider` from now on; through OpenTelemetry's global one when None."""
-    _configured[:] = [] if provider is None else [provider]
 
 
 def current_operation() -> "Operation | None":
@@ -151,7 +142,10 @@ class Operation:
 
     @property
     def is_recording(self) -> bool:
-        """Whether what is recorded now is kept."""
+        """Whether what is recorded now is kept; recording on something that has ended is warned about once."""
+        if self.ended and self.span_context.is_valid:
+            name = f"{self.operation_name} {self.about!r}"
+            warn_once(f"ended {name}", f"{name} has ended: what is recorded on it afterwards is not kept.")
         return self.span.is_recording()
 
     # ---- its life ----
@@ -239,7 +233,7 @@ class Operation:
     def _begin(self, inside: "Operation | None") -> None:
         if self._started_at or self.ended:
             return
-        tracer = _tracer()
+        tracer = current_tracer()
         if tracer is None:
             self._started_at = 1
             return
@@ -336,7 +330,7 @@ class Operation:
 @guarded(nothing)
 def emit_event(operation: Operation, name: str, attributes: Mapping[str, Any], time_ns: int | None = None) -> None:
     """Add an event to `operation`: the only line of this package that adds span events."""
-    if operation.span.is_recording():
+    if operation.is_recording:
         operation.span.add_event(name, clean(attributes), time_ns or operation.now_ns())
 
 
@@ -352,7 +346,7 @@ def record_moment(
 ) -> Recorded:
     """Record something that happened at once inside `operation`, as a span of its own that others can link to."""
     about = one_line(subject)
-    tracer = _tracer()
+    tracer = current_tracer()
     if tracer is None or not operation.is_recording:
         return Recorded(new_event_id(), trace_api.INVALID_SPAN_CONTEXT, name, about)
     event_id = new_event_id()
@@ -386,14 +380,3 @@ def _living_context(leaving: Operation | None = None) -> Context:
             break
         here = operation._previous or Context()
     return here
-
-
-def _tracer() -> Tracer | None:
-    """Where spans are started, or None while nobody has set up a tracer provider."""
-    provider = _configured[0] if _configured else trace_api.get_tracer_provider()
-    return None if isinstance(provider, trace_api.ProxyTracerProvider) else _tracer_of(provider)
-
-
-@lru_cache(maxsize=8)
-def _tracer_of(provider: TracerProvider) -> Tracer:
-    return provider.get_tracer(SCOPE, __version__, schema_url=SCHEMA_URL)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from crucible_trace_otel.record._files import ModelLoad, StoredFile, saved_at
-from crucible_trace_otel.record._guard import guarded, nothing
-from crucible_trace_otel.record._links import LinkTarget
+from crucible_trace_otel.record._guard import forgiving, guarded, nothing
+from crucible_trace_otel.record._links import LinkTarget, links_with
 from crucible_trace_otel.record._operation import Operation, current_operation
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
@@ -59,10 +59,11 @@ class Deployment(Operation):
             attr.CRUCIBLE_DEPLOYMENT_TARGET_VERSION: version,
         }
         serves = {} if model is None else {LinkType.SERVES: model}
-        super().__init__(name, attributes=attributes, depends_on=depends_on, links={**serves, **(links or {})})
+        super().__init__(name, attributes=attributes, depends_on=depends_on, links=links_with(serves, links))
         self.model = model
         """What it serves; a model it loads takes this place."""
 
+    @forgiving
     def load_model(self, path: str | os.PathLike[str], *, read: Callable[[Any], Any] | None = None) -> StoredFile:
         """Record that the model was loaded; the deployment is linked to the saved file it serves, if that is known.
 
@@ -81,6 +82,7 @@ class Deployment(Operation):
             self.model = saved
             self.link(LinkType.SERVES, saved)
 
+    @forgiving
     def inference(
         self,
         about: str = "inference",
@@ -93,6 +95,7 @@ class Deployment(Operation):
         return Inference(about, batch_size=batch_size, depends_on=depends_on, links=links)
 
 
+@forgiving
 def deployment(
     name: str,
     *,
@@ -116,6 +119,7 @@ def deployment(
 
 
 @guarded(lambda *_, **__: Inference())
+@forgiving
 def inference(
     about: str = "inference",
     *,

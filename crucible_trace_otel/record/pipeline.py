@@ -13,6 +13,7 @@ def clean(rows): ...
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from crucible_trace_otel.record._guard import forgiving
 from crucible_trace_otel.record._links import LinkTarget
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.semconv import attributes as attr
@@ -62,8 +63,12 @@ class Pipeline(Operation):
         super().__init__(
             name, target=name, attributes={attr.CRUCIBLE_PIPELINE_NAME: name}, depends_on=depends_on, links=links
         )
+
+    def _prepare(self) -> None:
+        super()._prepare()
         self._stages = 0
 
+    @forgiving
     def stage(
         self,
         name: str,
@@ -85,6 +90,7 @@ class Pipeline(Operation):
         return {attr.CRUCIBLE_PIPELINE_ID: self.event_id}
 
 
+@forgiving
 def pipeline(
     name: str,
     *,
@@ -101,6 +107,7 @@ def pipeline(
     return Pipeline(name, depends_on=depends_on, links=links)
 
 
+@forgiving
 def stage(
     name: str,
     *,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
-from crucible_trace_otel.record._guard import guarded
-from crucible_trace_otel.record._links import LinkTarget
+from crucible_trace_otel.record._guard import forgiving, guarded
+from crucible_trace_otel.record._links import LinkTarget, links_with
 from crucible_trace_otel.record._operation import Operation, Recorded, record_moment
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.semconv import attributes as attr
@@ -141,7 +141,7 @@ class ReasoningChain(Operation):
         event_id = decision if isinstance(decision, str) else getattr(decision, "event_id", "")
         before = self._confidences.get(event_id, getattr(decision, "confidence", None))
         given = {attr.CRUCIBLE_DECISION_PREVIOUS_CONFIDENCE: before}
-        linked: DecisionDetails = {**details, "links": {LinkType.REFINES: decision, **(details.get("links") or {})}}
+        linked: DecisionDetails = {**details, "links": links_with({LinkType.REFINES: decision}, details.get("links"))}
         about = getattr(decision, "about", event_id)
         recorded = self._decide(spans.CONFIDENCE_UPDATED, about, given, confidence, linked)
         if recorded.confidence is not None:
@@ -170,6 +170,7 @@ class ReasoningChain(Operation):
         return Decision(recorded.event_id, recorded.span_context, recorded.operation_name, recorded.about, certain)
 
 
+@forgiving
 def reasoning_chain(
     name: str,
     *,

@@ -11,12 +11,13 @@ with crucible.training_run("digits", hyperparameters={"lr": 0.1}, dataset="uci-d
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Integral
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 from weakref import WeakSet
 
 from crucible_trace_otel.record._failure import Outcome
 from crucible_trace_otel.record._files import CheckpointLoad, CheckpointSave, ModelSave, StoredFile
-from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id, trace_id_of_run
 from crucible_trace_otel.record._links import LinkTarget
 from crucible_trace_otel.record._operation import Operation, Recorded, emit_event, not_recorded, record_moment
@@ -118,8 +119,12 @@ class TrainingRun(_Training):
             attr.CRUCIBLE_MODEL_NAME: model,
             **with_template(attr.CRUCIBLE_TRAINING_HYPERPARAMETER_TEMPLATE, hyperparameters),
         }
+        self._named = run_id
         super().__init__(name, attributes=attributes, depends_on=depends_on, links=links)
-        self.run_id = printable(run_id) if run_id is not None else new_event_id()[:16]
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self.run_id = printable(self._named) if self._named is not None else new_event_id()[:16]
         """Names the run in every process and every attempt."""
         self.totals = StepTotals()
         self.next_step = 0
@@ -141,8 +146,9 @@ class TrainingRun(_Training):
         Raises:
             TypeError: `number` is neither; a loop cannot be made of it.
         """
-        return _Epochs(self, range(number) if isinstance(number, int) else number)
+        return _Epochs(self, range(index(number)) if isinstance(number, SupportsIndex) else number)
 
+    @forgiving
     def save_checkpoint(
         self,
         path: str | os.PathLike[str],
@@ -176,6 +182,7 @@ class TrainingRun(_Training):
         }
         return CheckpointSave(path, attributes, depends_on).perform(write)
 
+    @forgiving
     def load_checkpoint(self, path: str | os.PathLike[str], *, read: Callable[[Any], Any] | None = None) -> StoredFile:
         """Record that a checkpoint was loaded, linked to its saving where this process saved it.
 
@@ -185,6 +192,7 @@ class TrainingRun(_Training):
         """
         return CheckpointLoad(path, {}).perform(read)
 
+    @forgiving
     def save_model(
         self,
         path: str | os.PathLike[str],
@@ -285,6 +293,7 @@ class TrainingRun(_Training):
         self.set({**self.totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self.totals.last.get("loss")})
 
 
+@forgiving
 def training_run(
     name: str,
     *,

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 import crucible_trace_otel as crucible
 from crucible_trace_otel import record
-from crucible_trace_otel.record._operation import use_tracer_provider
+from crucible_trace_otel.record._tracer import use_tracer_provider
 from tests.record.scenario import RESULTS, run_scenario
 
 if TYPE_CHECKING:
@@ -32,8 +32,20 @@ SURFACE = {
     *("save_model", "load_model", "perform", "digest", "_prepare", "fresh", "traced"),
 }
 """What the user calls, and what makes an operation: nothing here but calls of what is broken below."""
+FORGIVING = {"stage", "inference", "save_checkpoint", "load_checkpoint", "save_model", "load_model"}
+"""What drops keywords it does not know, and lets the user's own exceptions pass."""
 SAFE = {
-    *("printable", "one_line", "with_template", "new_event_id", "guarded", "decorate", "nothing", "warn_once"),
+    *(
+        "printable",
+        "one_line",
+        "with_template",
+        "new_event_id",
+        "guarded",
+        "forgiving",
+        "decorate",
+        "nothing",
+        "warn_once",
+    ),
     *("digest_later", "drain", "give_up", "use_tracer_provider", "_traced_generator", "_traced_async_generator"),
     *("_work", "_forget"),
 }
@@ -58,6 +70,7 @@ def internals() -> Iterator[tuple[str, Any, str, Any]]:
                     if (
                         inspect.isfunction(method)
                         and not inner.startswith("__")
+                        and inner not in FORGIVING
                         and (hasattr(method, "__wrapped__") or inner not in SURFACE)
                     ):
                         yield f"{found.__name__}.{inner}", found, inner, method

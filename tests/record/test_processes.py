@@ -15,7 +15,7 @@ from opentelemetry import trace as trace_api
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record import _operation, _windows
+from crucible_trace_otel.record import _operation, _tracer, _windows
 from crucible_trace_otel.record._ids import trace_id_of_run
 from tests.record.reading import Recording, node
 from tests.record.scenario import RESULTS, run_scenario
@@ -61,7 +61,7 @@ def test_what_is_sampled_out_costs_nothing_and_keeps_the_trace(
     tmp_path: Path, cleaned: list[object], warned: list[str]
 ) -> None:
     recording = Recording(sampler=ALWAYS_OFF)
-    _operation.use_tracer_provider(recording.provider)
+    _tracer.use_tracer_provider(recording.provider)
     with crucible.pipeline("p") as outer, crucible.stage("s") as inner:
         assert inner.span_context.trace_id == outer.span_context.trace_id
         assert run_scenario(tmp_path) == RESULTS
@@ -111,7 +111,7 @@ def test_a_run_id_is_the_same_trace_in_two_processes() -> None:
         import random
         from tests.record.reading import Recording
         import crucible_trace_otel as crucible
-        from crucible_trace_otel.record._operation import use_tracer_provider
+        from crucible_trace_otel.record._tracer import use_tracer_provider
         from crucible_trace_otel.sdk._ids import id_generator
         random.seed(1)
         recorded = Recording(id_generator=id_generator())
@@ -132,7 +132,7 @@ def test_a_forked_child_has_ids_and_digests_of_its_own(tmp_path: Path) -> None:
         warnings.simplefilter("ignore")
         from tests.record.reading import Recording
         import crucible_trace_otel as crucible
-        from crucible_trace_otel.record._operation import use_tracer_provider
+        from crucible_trace_otel.record._tracer import use_tracer_provider
         from crucible_trace_otel.sdk._ids import id_generator
         use_tracer_provider(Recording(id_generator=id_generator()).provider)
         path = sys.argv[1] + "/file"

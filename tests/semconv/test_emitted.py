@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import crucible_trace_otel as crucible
 from crucible_trace_otel.record._digests import drain
-from crucible_trace_otel.record._operation import use_tracer_provider
+from crucible_trace_otel.record._tracer import use_tracer_provider
 from crucible_trace_otel.semconv.catalogue import EVENTS, SPANS, find_attribute
 
 TYPES = {
