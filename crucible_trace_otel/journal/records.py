@@ -20,6 +20,9 @@ VERSION = 1
 _CHECKED = struct.Struct("<BBHI")  # version, type, reserved, payload length
 _CRC = struct.Struct("<I")
 _HEADER_SIZE = len(MAGIC) + _CHECKED.size + _CRC.size
+_PATIENCE = 64
+_PATIENCE_AT_LEAST = 64 << 20
+_SHORT = 4096
 
 
 class RecordType(IntEnum):
@@ -61,44 +64,45 @@ def frame(record_type: int, payload: bytes) -> bytes:
 def scan(data: bytes) -> Iterator[Record | Damage]:
     """Every intact record of a segment in order, and every run of bytes between them that is none.
 
-    After damage it goes on at the next intact record, so one bad byte costs one record.
+    After damage it goes on at the next intact record, so one bad byte costs one record. A file made to look like
+    the beginnings of many long records would be checked again and again: once 64 times its size was checked in vain,
+    only records up to 4 KiB are found.
     """
-    position = 0
+    position, damaged_from = 0, -1
+    patience = max(_PATIENCE * len(data), _PATIENCE_AT_LEAST)
     while position < len(data):
-        record, end = _read_at(data, position)
-        if record is not None:
-            yield record
-            position = end
+        record, end = _read_at(data, position, len(data) if patience > 0 else _SHORT)
+        if record is None:
+            patience -= end - position
+            if damaged_from < 0:
+                damaged_from = position
+            position = data.find(MAGIC, position + 1)
+            if position < 0:
+                break
             continue
-        following = _next_intact(data, position + 1)
-        torn = following == len(data) and _is_unfinished(data, position)
-        yield Damage(position, following - position, torn)
-        position = following
+        if damaged_from >= 0:
+            yield Damage(damaged_from, position - damaged_from, torn=False)
+            damaged_from = -1
+        yield record
+        position = end
+    if damaged_from >= 0:
+        yield Damage(damaged_from, len(data) - damaged_from, _is_unfinished(data, damaged_from))
 
 
-def _read_at(data: bytes, position: int) -> tuple[Record | None, int]:
-    """The intact record that starts at `position` and the position behind it, or None."""
+def _read_at(data: bytes, position: int, longest: int) -> tuple[Record | None, int]:
+    """The intact record of at most `longest` bytes that starts at `position`, or None; and up to where was checked."""
     body = position + _HEADER_SIZE
     if not data.startswith(MAGIC, position) or body > len(data):
         return None, position
     checked = data[position + len(MAGIC) : body - _CRC.size]
     version, record_type, _, length = _CHECKED.unpack(checked)
     end = body + length
-    if end > len(data):
+    if end > len(data) or length > longest:
         return None, position
     payload = data[body:end]
     if crc32(payload, crc32(checked)) != _CRC.unpack_from(data, body - _CRC.size)[0]:
-        return None, position
+        return None, end
     return Record(version, record_type, payload), end
-
-
-def _next_intact(data: bytes, position: int) -> int:
-    """Where the next intact record starts at or behind `position`; the end of the data when there is none."""
-    while (found := data.find(MAGIC, position)) >= 0:
-        if _read_at(data, found)[0] is not None:
-            return found
-        position = found + 1
-    return len(data)
 
 
 def _is_unfinished(data: bytes, position: int) -> bool:

@@ -26,6 +26,8 @@ class SegmentWriter:
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory)
         self._fd: int | None = None
+        self._identity: tuple[int, int] | None = None
+        self._has_name = False
         self._start()
         _writers.add(self)
 
@@ -44,6 +46,7 @@ class SegmentWriter:
             OSError: The record is not stored, and the file ends where it ended before.
         """
         with self._lock:
+            self._settle()
             resource_number = self._number_of(RecordType.RESOURCE, resource)
             scope_number = self._number_of(RecordType.SCOPE, scope)
             references = resource_number.to_bytes(4, "little") + scope_number.to_bytes(4, "little")
@@ -52,10 +55,31 @@ class SegmentWriter:
     def close(self) -> None:
         """Close the file; the next append opens another. Never raises."""
         with self._lock:
-            fd, self._fd = self._fd, None
+            self._settle()
+            self._drop()
+
+    def _settle(self) -> None:
+        """Leave a file that is lost: its descriptor was closed by somebody else, or it was deleted.
+
+        Daemonizers close every descriptor they find, and the number may then be that of a file of the user's.
+        """
+        if self._fd is None:
+            return
+        try:
+            status = os.fstat(self._fd)
+        except OSError:
+            status = None
+        if status is None or (status.st_dev, status.st_ino) != self._identity:
+            self._fd = None
             self._numbers.clear()
-            if fd is not None:
-                os.close(fd)
+        elif self._has_name and status.st_nlink == 0:
+            self._drop()
+
+    def _drop(self) -> None:
+        fd, self._fd = self._fd, None
+        self._numbers.clear()
+        if fd is not None:
+            os.close(fd)
 
     def _number_of(self, record_type: RecordType, message: bytes) -> int:
         """The number by which spans of this file refer to `message`; writes it where it is new."""
@@ -87,14 +111,16 @@ class SegmentWriter:
         fd = os.open(self.directory / name, flags, 0o600)
         if hasattr(os, "fchmod"):
             os.fchmod(fd, 0o600)
+        status = os.fstat(fd)
+        self._identity = status.st_dev, status.st_ino
+        self._has_name = status.st_nlink > 0  # some file systems do not count names
         return fd
 
     def _forget(self) -> None:
         """In a forked child: the file belongs to the parent."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
         self._start()
+        self._settle()
+        self._drop()
 
 
 def make_private_directory(directory: Path) -> None:
@@ -104,7 +130,9 @@ def make_private_directory(directory: Path) -> None:
         OSError: It cannot be made, or something that is no directory has its name.
     """
     if not directory.is_dir():
-        directory.mkdir(mode=0o700, parents=True)
+        if directory.parent != directory:
+            make_private_directory(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)  # another process may make it at the same time
         directory.chmod(0o700)
 
 

@@ -23,7 +23,7 @@ from opentelemetry.trace import ProxyTracerProvider
 from crucible_trace_otel.errors import ConfigurationError, logger, warn_once
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.record._digests import drain, give_up
-from crucible_trace_otel.record._operation import use_tracer_provider
+from crucible_trace_otel.record._tracer import use_tracer_provider
 from crucible_trace_otel.record._values import clean
 from crucible_trace_otel.sdk._ids import id_generator
 from crucible_trace_otel.sdk._recorder import Recorder, Switch
@@ -73,6 +73,7 @@ class Handle:
 
         Never raises, and never waits longer.
         """
+        timeout = min(timeout, threading.TIMEOUT_MAX)
         until = time.monotonic() + timeout
         drain(timeout)
         recorded = self._recorder.recorded
@@ -88,8 +89,9 @@ class Handle:
         """
         if self._closed:
             return self._report(self._recorder.recorded)
+        timeout = min(timeout, threading.TIMEOUT_MAX)
         until = time.monotonic() + timeout
-        drain(timeout)
+        drain(timeout / 2)  # the other half is for sending
         give_up()
         recorded = self._recorder.recorded
         if self._recorder.sender is not None:
@@ -159,7 +161,7 @@ def configure(
         ConfigurationError: An argument cannot be used: one sentence names it, its value and the way out.
     """
     settings = read_settings(
-        service_name=service_name,
+        service_name=(resource_attributes or {}).get(attr.SERVICE_NAME) if service_name is None else service_name,
         journal=journal,
         endpoint=endpoint,
         protocol=protocol,

@@ -47,6 +47,10 @@ class Recorder:
         """In a forked child: what was recorded so far is the parent's to count."""
         self._lock = threading.Lock()
         self.recorded = 0
+        if self.journal is not None:
+            self.journal.stored = self.journal.lost = 0
+        if self.sender is not None:
+            self.sender.forget()
 
 
 class Switch(SpanProcessor):

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -13,7 +14,6 @@ from crucible_trace_otel.sdk._settings import Settings
 __all__ = ["Sender"]
 
 _QUEUE = 16_384  # the SDK's 2,048 overflow at 400 spans a second, and what overflows is gone
-_LAST_WORD_S = 0.2
 
 
 class Sender(SpanProcessor):
@@ -21,10 +21,12 @@ class Sender(SpanProcessor):
 
     def __init__(self, settings: Settings, batch_size: int | None = None) -> None:
         self.endpoint = settings.endpoint
+        self._settings = settings
         self._exporter = _Counting(_exporter(settings))
         self._batches = BatchSpanProcessor(
             self._exporter, max_queue_size=_queue_size(), max_export_batch_size=batch_size
         )
+        self._wait_to_close()
 
     @property
     def acknowledged(self) -> int:
@@ -41,8 +43,25 @@ class Sender(SpanProcessor):
 
     def shutdown(self, timeout: float = 2.0) -> None:
         """Send what is queued for up to `timeout` seconds, then give up what is left."""
-        if not _within(timeout, self._batches.shutdown):
+        self._closing.set()
+        if not self._closed.wait(timeout):
             self._exporter.give_up()
+
+    def forget(self) -> None:
+        """In a forked child: what was acknowledged so far and the connection are the parent's; threads are gone."""
+        self._exporter.forget(None if self._settings.protocol == "grpc" else _exporter(self._settings))
+        if not self._closing.is_set():
+            self._wait_to_close()
+
+    def _wait_to_close(self) -> None:
+        """Have a thread ready for the end: Python 3.12 starts none once the interpreter is shutting down."""
+        self._closing, self._closed = threading.Event(), threading.Event()
+        threading.Thread(target=self._close, name="crucible-close", daemon=True).start()
+
+    def _close(self) -> None:
+        self._closing.wait()
+        self._batches.shutdown()  # type: ignore[no-untyped-call]
+        self._closed.set()
 
 
 class _Counting(SpanExporter):
@@ -61,10 +80,16 @@ class _Counting(SpanExporter):
             self.acknowledged += len(spans)
         return result
 
+    def forget(self, exporter: SpanExporter | None) -> None:
+        """In a forked child: count anew, and send by `exporter` where the one before has a connection of the parent."""
+        self.acknowledged = 0
+        self._exporter = exporter or self._exporter
+
     def give_up(self) -> None:
         """Interrupt the exporter's retries; what it holds is not sent."""
         self._closed = True
-        _within(_LAST_WORD_S, self._exporter.shutdown)
+        with suppress(Exception):
+            self._exporter.shutdown()
 
     def shutdown(self) -> None:
         if not self._closed:
@@ -104,9 +129,15 @@ def _queue_size() -> int | None:
 
 
 def _within(seconds: float, work: Callable[[], object]) -> bool:
-    """Whether `work`, done by a thread that may be left behind, was done within `seconds`."""
+    """Whether `work`, done by a thread that may be left behind, was done within `seconds`.
+
+    Python 3.12 starts no thread once the interpreter is shutting down.
+    """
     thread = threading.Thread(target=work, name="crucible-wait", daemon=True)
     until = time.monotonic() + seconds
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:
+        return False
     thread.join(max(0.0, until - time.monotonic()))
     return not thread.is_alive()

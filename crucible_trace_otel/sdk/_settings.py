@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from opentelemetry.sdk.trace import SpanLimits
 
@@ -100,7 +100,7 @@ def _service_name(given: str | None) -> str:
         return given
     named = os.environ.get("OTEL_SERVICE_NAME", "").strip()
     pairs = (pair.split("=", 1) for pair in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",") if "=" in pair)
-    listed = {key.strip(): value.strip() for key, value in pairs}.get(attr.SERVICE_NAME, "")
+    listed = {key.strip(): unquote(value.strip()) for key, value in pairs}.get(attr.SERVICE_NAME, "")
     script = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] not in ("", "-", "-c", "-m") else ""
     return named or listed or script or "python"
 
@@ -108,11 +108,21 @@ def _service_name(given: str | None) -> str:
 def _journal(given: str | os.PathLike[str] | bool | None) -> Path | None:  # noqa: FBT001 - as configure() takes it
     if given is False:
         return None
-    if given is None or given is True:
-        said = os.environ.get("CRUCIBLE_JOURNAL", _JOURNAL)
-        if given is None and said.strip().lower() in _OFF:
-            return None
-        given = _JOURNAL if said.strip().lower() in _OFF else said
+    if given is not None and given is not True:
+        return _directory(given)
+    said = os.environ.get("CRUCIBLE_JOURNAL", _JOURNAL)
+    if said.strip().lower() in _OFF:
+        return None if given is None else _directory(_JOURNAL)
+    try:
+        return _directory(said)
+    except ConfigurationError as error:
+        if said == _JOURNAL:
+            raise
+        warn_once(f"CRUCIBLE_JOURNAL={said}", f"The variable CRUCIBLE_JOURNAL: {error} {_JOURNAL!r} is used instead.")
+        return _directory(_JOURNAL)
+
+
+def _directory(given: str | os.PathLike[str]) -> Path:
     try:
         directory = Path(given)
         make_private_directory(directory)
@@ -209,7 +219,9 @@ def _variable(name: str, read: Callable[[str], Any], default: T) -> T:
     try:
         value: T = read(said)
     except ValueError as error:
-        warn_once(f"{name}={said}", f"{name}={said!r} cannot be used ({error}); {default!r} is used instead.")
+        warn_once(
+            f"{name}={said}", f"{name}={said!r} cannot be used ({error}); {default or 'the default'} is used instead."
+        )
         return default
     return value
 

@@ -1,0 +1,324 @@
+"""Sending by OTLP: what is acknowledged is counted, what is not is said, and no wait is longer than it was told."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+
+import crucible_trace_otel as crucible
+from crucible_trace_otel.journal.reader import read_directory
+from tests.backends.process import free_ports
+from tests.journal.otlp import names
+from tests.journal.process import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.backends.sink import Sink
+
+PROTOCOLS = ["http/protobuf", "grpc"]
+EXIT_S = 12.0  # generous: two seconds are promised, the rest is for a machine that is busy with something else
+
+
+def address(sink: Sink, protocol: str) -> str:
+    return f"http://127.0.0.1:{sink.grpc_port if protocol == 'grpc' else sink.http_port}"
+
+
+def record(number: int) -> None:
+    for index in range(number):
+        with crucible.stage(f"stage {index}"):
+            pass
+
+
+@contextmanager
+def tarpit() -> Iterator[int]:
+    """The port of somebody who takes every connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        yield server.getsockname()[1]
+
+
+@contextmanager
+def answering(status: int) -> Iterator[str]:
+    """A server that answers each request with `status`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_flush_is_true_once_everything_is_acknowledged(sink: Sink, protocol: str) -> None:
+    handle = crucible.configure(service_name="s", journal="j", endpoint=address(sink, protocol), protocol=protocol)
+    record(1_200)
+    report = handle.flush(30)
+    assert report
+    assert (report.recorded, report.stored, report.acknowledged, report.lost) == (1_200, 1_200, 1_200, 0)
+    assert report.endpoint is not None
+    assert report.endpoint.startswith(address(sink, protocol))
+    assert len(sink.spans()) == 1_200
+    assert {span.span_id for span in sink.spans()} == {
+        type(sink.spans()[0]).FromString(stored.span).span_id for stored in read_directory("j").spans
+    }
+    record(3)
+    report = handle.shutdown()
+    assert report
+    assert report.acknowledged == len(sink.spans()) == 1_203
+
+
+def test_headers_and_compression_reach_the_collector(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+    crucible.configure(journal=False, endpoint=sink.http_endpoint, headers={"x-key": "secret"})
+    record(5)
+    assert crucible.flush(30)
+    assert len(sink.spans()) == 5
+
+
+@pytest.mark.parametrize("timeout", [-1, 0, 0.2, float("inf")])
+def test_flush_never_raises(sink: Sink, timeout: float) -> None:
+    crucible.configure(journal=False, endpoint=sink.http_endpoint)
+    record(1)
+    assert isinstance(crucible.flush(timeout), crucible.Report)
+    assert isinstance(crucible.shutdown(timeout), crucible.Report)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_flush_returns_in_time_and_false_when_nobody_answers(protocol: str, warned: list[str]) -> None:
+    with tarpit() as port:
+        handle = crucible.configure(journal="j", endpoint=f"http://127.0.0.1:{port}", protocol=protocol)
+        record(10)
+        before = time.monotonic()
+        report = handle.flush(0.3)
+        assert time.monotonic() - before < EXIT_S
+        assert not report
+        assert (report.recorded, report.stored, report.acknowledged) == (10, 10, 0)
+        handle.shutdown(0.3)
+    assert warned == [
+        f"10 of 10 spans were not acknowledged by {report.endpoint}; they are kept in j.",
+    ]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("status", [400, 413])
+def test_what_is_refused_is_not_acknowledged(status: int, warned: list[str]) -> None:
+    with answering(status) as endpoint:
+        handle = crucible.configure(journal=False, endpoint=endpoint)
+        record(10)
+        report = handle.flush(10)
+        assert not report
+        assert (report.recorded, report.acknowledged) == (10, 0)
+        handle.shutdown()
+    assert warned == [
+        f"10 of 10 spans were not acknowledged by {endpoint}/v1/traces; they are not kept anywhere else.",
+    ]
+
+
+SCRIPT = """
+import sys
+import crucible_trace_otel as crucible
+endpoint, protocol = sys.argv[1:]
+crucible.configure(service_name="s", endpoint=endpoint, protocol=protocol)
+for _ in range(20):
+    with crucible.stage("a"):
+        pass
+"""
+
+
+def timed(code: str, place: Path, *arguments: str) -> tuple[str, float]:
+    before = time.monotonic()
+    _, complaints = run(code, place, *arguments, PYTHONWARNINGS="default")
+    return complaints, time.monotonic() - before
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("who", ["nobody", "tarpit"])
+def test_the_process_ends_soon_and_says_what_did_not_arrive(tmp_path: Path, who: str, protocol: str) -> None:
+    _, without = timed(SCRIPT.replace("endpoint=endpoint, ", ""), tmp_path, "-", protocol)
+    with tarpit() as port:
+        at = port if who == "tarpit" else free_ports(1)[0]
+        complaints, took = timed(SCRIPT, tmp_path, f"http://127.0.0.1:{at}", protocol)
+    ours = [line for line in complaints.splitlines() if "not acknowledged" in line]
+    assert len(ours) == 1
+    assert ours[0].startswith("20 of 20 spans")
+    assert ours[0].endswith("they are kept in .crucible.")
+    assert "Traceback" not in complaints
+    assert took - without < EXIT_S
+    assert len(read_directory(tmp_path / ".crucible").spans) == 40
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_process_that_just_ends_has_sent_everything(sink: Sink, tmp_path: Path, protocol: str) -> None:
+    """Also on Python 3.12, which starts no thread once the interpreter is shutting down."""
+    complaints, _ = timed(SCRIPT, tmp_path, address(sink, protocol), protocol)
+    assert complaints == ""
+    assert len(sink.spans()) == 20
+
+
+def test_a_digest_that_is_not_ready_does_not_hold_up_the_end(sink: Sink, tmp_path: Path) -> None:
+    """The file is sparse and takes far longer to digest than the end may take."""
+    code = """
+    import os, sys
+    import crucible_trace_otel as crucible
+    crucible.configure(service_name="s", endpoint=sys.argv[1])
+    with open("large", "wb") as file:
+        os.truncate("large", 200 << 30)
+    with crucible.training_run("r") as run:
+        run.save_checkpoint("large")
+    with open("small", "wb") as file:
+        file.write(b"x")
+    """
+    _, took = timed(code, tmp_path, sink.http_endpoint)
+    assert took < EXIT_S + 5
+    stored = names(read_directory(tmp_path / ".crucible").spans)
+    assert sorted(stored) == sorted(span.name for span in sink.spans()) == ["checkpoint_save", "training_run"]
+
+
+def test_a_small_digest_is_ready_at_the_end(tmp_path: Path) -> None:
+    code = """
+    import crucible_trace_otel as crucible
+    crucible.configure(service_name="s")
+    with crucible.training_run("r") as run:
+        run.save_checkpoint("small", write=lambda path: open(path, "w").close())
+    """
+    run(code, tmp_path, PYTHONWARNINGS="ignore")
+    (span,) = [
+        span for span in crucible.open_store(tmp_path / ".crucible").latest().spans if span.name == "checkpoint_save"
+    ]
+    assert "crucible.checkpoint.sha256" in span.attributes
+
+
+FORK = """
+import os, sys
+import crucible_trace_otel as crucible
+
+def record(number):
+    for _ in range(number):
+        with crucible.stage("s"):
+            pass
+
+endpoint, protocol = sys.argv[1:]
+"""
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+@needs_fork
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_forked_child_sends_and_counts_for_itself(sink: Sink, tmp_path: Path, protocol: str) -> None:
+    """By a connection of its own: bytes of two processes mixed on one would be neither's."""
+    code = """
+handle = crucible.configure(service_name="s", endpoint=endpoint, protocol=protocol)
+record(10)
+assert handle.flush(30)
+children = []
+for _ in range(3):
+    pid = os.fork()
+    if pid == 0:
+        for _ in range(10):
+            record(20)
+            report = handle.flush(30)
+        right = report and report.recorded == report.stored == report.acknowledged == 200
+        os._exit(0 if right else 1)
+    children.append(pid)
+for _ in range(10):
+    record(20)
+    report = handle.flush(30)
+assert report and report.recorded == report.acknowledged == 210, report
+assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0, 0]
+"""
+    run(FORK + code, tmp_path, address(sink, protocol), protocol, PYTHONWARNINGS="ignore")
+    assert len(sink.spans()) == 810
+    assert len({span.span_id for span in sink.spans()}) == 810
+    assert len(read_directory(tmp_path / ".crucible").spans) == 810
+
+
+@needs_fork
+def test_a_forked_child_is_not_credited_with_what_its_parent_sent(sink: Sink, tmp_path: Path) -> None:
+    code = """
+handle = crucible.configure(service_name="s", endpoint=endpoint)
+record(10)
+assert handle.flush(30)
+os.write(1, b"go\\n")
+sys.stdin.readline()
+pid = os.fork()
+if pid == 0:
+    record(5)
+    report = handle.flush(0.5)
+    os._exit(0 if not report and (report.recorded, report.stored, report.acknowledged) == (5, 5, 0) else 1)
+assert os.waitpid(pid, 0)[1] == 0
+handle.shutdown(0.2)
+"""
+    from tests.journal.process import start
+
+    process = start(FORK + code, tmp_path, sink.http_endpoint, "http/protobuf", PYTHONWARNINGS="ignore")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "go\n"
+    sink.close()
+    _, complaints = process.communicate("\n", timeout=60)
+    assert process.returncode == 0, complaints
+
+
+@needs_fork
+def test_a_child_that_leaves_by_sys_exit_sends_its_own(sink: Sink, tmp_path: Path) -> None:
+    code = """
+crucible.configure(service_name="s", endpoint=endpoint)
+record(3)
+pid = os.fork()
+if pid == 0:
+    record(4)
+    sys.exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+"""
+    run(FORK + code, tmp_path, sink.http_endpoint, "http/protobuf", PYTHONWARNINGS="ignore")
+    assert len(sink.spans()) == 7
+
+
+@needs_fork
+def test_configure_in_a_forked_child(sink: Sink, tmp_path: Path) -> None:
+    code = """
+record(1)
+pid = os.fork()
+if pid == 0:
+    handle = crucible.configure(service_name="child", endpoint=endpoint, journal="child")
+    record(2)
+    os._exit(0 if handle.flush(30) else 1)
+assert os.waitpid(pid, 0)[1] == 0
+crucible.configure(service_name="parent", endpoint=endpoint, journal="parent")
+record(3)
+pid = os.fork()
+if pid == 0:
+    handle = crucible.configure(service_name="second child", endpoint=endpoint, journal="child")
+    record(4)
+    os._exit(0 if handle.flush(30) else 1)
+assert os.waitpid(pid, 0)[1] == 0
+"""
+    run(FORK + code, tmp_path, sink.http_endpoint, "http/protobuf", PYTHONWARNINGS="ignore")
+    assert len(read_directory(tmp_path / "child").spans) == 6
+    assert len(read_directory(tmp_path / "parent").spans) == 3
+    services: dict[str, int] = {}
+    for received in sink.received():
+        name = next(pair.value.string_value for pair in received.resource.attributes if pair.key == "service.name")
+        services[name] = services.get(name, 0) + 1
+    assert services == {"child": 2, "parent": 3, "second child": 4}
