@@ -161,7 +161,8 @@ def configure(
         ConfigurationError: An argument cannot be used: one sentence names it, its value and the way out.
     """
     settings = read_settings(
-        service_name=(resource_attributes or {}).get(attr.SERVICE_NAME) if service_name is None else service_name,
+        service_name=service_name,
+        resource_attributes=resource_attributes,
         journal=journal,
         endpoint=endpoint,
         protocol=protocol,
@@ -182,7 +183,7 @@ def configure(
             warn_once(
                 "resource kept", "The tracer provider that was set up before keeps its own service name and resource."
             )
-        _connect(provider or _own_provider(settings, resource_attributes), recorder)
+        _connect(provider or _own_provider(settings), recorder)
         if not _current:
             atexit.register(_at_exit)
         _current[:] = [Handle(recorder)]
@@ -218,10 +219,9 @@ def _foreign_provider(given: trace_api.TracerProvider | None) -> trace_api.Trace
 _own: "WeakKeyDictionary[Any, bool]" = WeakKeyDictionary()
 
 
-def _own_provider(settings: Settings, resource_attributes: Mapping[str, Any] | None) -> TracerProvider:
-    attributes = {**clean(resource_attributes or {}), attr.SERVICE_NAME: settings.service_name}
+def _own_provider(settings: Settings) -> TracerProvider:
     provider = TracerProvider(
-        resource=Resource.create(attributes),
+        resource=Resource.create(clean(settings.resource_attributes)),
         id_generator=id_generator(),
         span_limits=span_limits(),
         shutdown_on_exit=False,

@@ -30,7 +30,8 @@ T = TypeVar("T")
 class Settings:
     """Everything `configure()` decides by, checked."""
 
-    service_name: str
+    resource_attributes: dict[str, Any]
+    """About this process; its service name is one of them."""
     journal: Path | None
     """Where ended spans are stored; None for nowhere."""
     endpoint: str | None
@@ -45,6 +46,7 @@ class Settings:
 def read_settings(
     *,
     service_name: str | None,
+    resource_attributes: Mapping[str, Any] | None,
     journal: str | os.PathLike[str] | bool | None,
     endpoint: str | None,
     protocol: str | None,
@@ -58,7 +60,7 @@ def read_settings(
     """
     chosen = _protocol(protocol, endpoint)
     return Settings(
-        service_name=_service_name(service_name),
+        resource_attributes=_resource_attributes(service_name, resource_attributes),
         journal=_journal(journal),
         endpoint=_endpoint(endpoint, chosen),
         protocol=chosen,
@@ -88,6 +90,16 @@ def span_limits() -> SpanLimits:
         **limits,
         **{name: _variable(variable, _limit, None) for name, variable in lengths.items()},
     )
+
+
+def _resource_attributes(service_name: str | None, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    if given is not None and not isinstance(given, Mapping):
+        raise ConfigurationError(
+            f"resource_attributes={given!r} must map names to values, such as {{'service.version': '1.2'}}."
+        )
+    attributes = dict(given or {})
+    named = attributes.get(attr.SERVICE_NAME) if service_name is None else service_name
+    return {**attributes, attr.SERVICE_NAME: _service_name(named)}
 
 
 def _service_name(given: str | None) -> str:

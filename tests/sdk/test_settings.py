@@ -14,6 +14,7 @@ from crucible_trace_otel.sdk._settings import Settings, read_settings, span_limi
 
 NOBODY: dict[str, Any] = {
     "service_name": None,
+    "resource_attributes": None,
     "journal": None,
     "endpoint": None,
     "protocol": None,
@@ -31,7 +32,7 @@ def settings(**given: Any) -> Settings:
 def test_what_nobody_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/somewhere/train_digits.py"])
     assert settings() == Settings(
-        service_name="train_digits",
+        resource_attributes={"service.name": "train_digits"},
         journal=Path(".crucible"),
         endpoint=None,
         protocol="http/protobuf",
@@ -46,14 +47,30 @@ def test_what_nobody_says(monkeypatch: pytest.MonkeyPatch) -> None:
     ("given", "variables", "name", "expected"),
     [
         # service name
-        ({"service_name": "given"}, {"OTEL_SERVICE_NAME": "said"}, "service_name", "given"),
-        ({}, {"OTEL_SERVICE_NAME": "said", "OTEL_RESOURCE_ATTRIBUTES": "service.name=x"}, "service_name", "said"),
-        ({}, {"OTEL_RESOURCE_ATTRIBUTES": "a=b, service.name = two%20words"}, "service_name", "two words"),
+        ({"service_name": "given"}, {"OTEL_SERVICE_NAME": "said"}, "resource_attributes", {"service.name": "given"}),
+        (
+            {},
+            {"OTEL_SERVICE_NAME": "said", "OTEL_RESOURCE_ATTRIBUTES": "service.name=x"},
+            "resource_attributes",
+            {"service.name": "said"},
+        ),
+        (
+            {},
+            {"OTEL_RESOURCE_ATTRIBUTES": "a=b, service.name = two%20words"},
+            "resource_attributes",
+            {"service.name": "two words"},
+        ),
         (
             {},
             {"OTEL_SERVICE_NAME": " ", "OTEL_RESOURCE_ATTRIBUTES": "nonsense,service.name="},
-            "service_name",
-            "script",
+            "resource_attributes",
+            {"service.name": "script"},
+        ),
+        (
+            {"resource_attributes": {"service.name": "here", "team": "a"}},
+            {"OTEL_SERVICE_NAME": "said"},
+            "resource_attributes",
+            {"service.name": "here", "team": "a"},
         ),
         # journal
         ({"journal": "a"}, {"CRUCIBLE_JOURNAL": "b"}, "journal", Path("a")),
@@ -145,6 +162,7 @@ def test_a_variable_that_cannot_be_used_is_a_warning_and_the_default(
     [
         ({"service_name": ""}, "''"),
         ({"service_name": 3}, "3"),
+        ({"resource_attributes": ["team"]}, "['team']"),
         ({"journal": "in-the-way"}, "'in-the-way'"),
         ({"journal": "in-the-way/below"}, "in-the-way/below"),
         ({"journal": 3.5}, "3.5"),
