@@ -29,7 +29,6 @@ from crucible_trace_otel.sdk._ids import id_generator
 from crucible_trace_otel.sdk._recorder import Recorder, Switch
 from crucible_trace_otel.sdk._sender import Sender
 from crucible_trace_otel.sdk._settings import Settings, read_settings, span_limits
-from crucible_trace_otel.semconv import attributes as attr
 
 if TYPE_CHECKING:
     from typing_extensions import Self
