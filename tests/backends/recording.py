@@ -105,31 +105,35 @@ def huge(megabytes: int) -> Callable[[Tracer], None]:
     return emit
 
 
-def comparable(received: ReceivedSpan, *, schema_urls: bool = True) -> bytes:
+def comparable(received: ReceivedSpan, *, exact: bool = True) -> bytes:
     """Return the span with everything around it as bytes that ignore what a Collector may change.
 
     That is the order of attributes, and those it adds itself; Jaeger too, to a span asked for before its parent came.
-    NaN is equal to itself here. `schema_urls=False` is for a backend that does not keep them.
+    NaN is equal to itself here. `exact=False` is for a store, which drops schema URLs and may order events its own way.
     """
     copy = ReceivedSpan(
         type(received.resource).FromString(received.resource.SerializeToString()),
         type(received.scope).FromString(received.scope.SerializeToString()),
         type(received.span).FromString(received.span.SerializeToString()),
     )
+    if not exact:
+        events = sorted(copy.span.events, key=lambda event: (event.time_unix_nano, event.name))
+        del copy.span.events[:]
+        copy.span.events.extend(events)
     holders: tuple[Any, ...] = (copy.resource, copy.scope, copy.span, *copy.span.events, *copy.span.links)
     for holder in holders:
         kept = sorted((a for a in holder.attributes if not a.key.startswith(ADDED_ON_THE_WAY)), key=lambda a: a.key)
         del holder.attributes[:]
         holder.attributes.extend(kept)
     parts = (copy.resource, copy.scope, copy.span)
-    urls = f"{received.resource_schema_url}|{received.scope_schema_url}".encode() if schema_urls else b""
+    urls = f"{received.resource_schema_url}|{received.scope_schema_url}".encode() if exact else b""
     return b"\0".join([*(part.SerializeToString(deterministic=True) for part in parts), urls])
 
 
-def differences(expected: list[ReceivedSpan], arrived: list[ReceivedSpan], *, schema_urls: bool = True) -> list[str]:
+def differences(expected: list[ReceivedSpan], arrived: list[ReceivedSpan], *, exact: bool = True) -> list[str]:
     """Return a line for each span that is missing, changed or not expected; a repeated delivery is no difference."""
-    wanted = {comparable(span, schema_urls=schema_urls): span for span in expected}
-    got = {comparable(span, schema_urls=schema_urls): span for span in arrived}
+    wanted = {comparable(span, exact=exact): span for span in expected}
+    got = {comparable(span, exact=exact): span for span in arrived}
     missing = [f"missing or changed: {wanted[key].span}" for key in wanted.keys() - got.keys()]
     return missing + [f"not expected: {got[key].span}" for key in got.keys() - wanted.keys()]
 

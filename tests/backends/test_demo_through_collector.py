@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 
-from crucible_trace_otel.journal.reader import read_directory
 from crucible_trace_otel.trace.otlp import decode_span
 from crucible_trace_otel.trace.steps import step_rows
 from tests.backends.collector import SHIPPED, Collector
+from tests.backends.demo import DEMO, finish, journalled, start
 from tests.backends.recording import PROTOCOLS, differences
-from tests.backends.sink import ReceivedSpan, Sink
+from tests.backends.sink import Sink
 
-DEMO = Path(__file__).parents[2] / "examples" / "digits.py"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 MANY_STEPS = """
 import crucible_trace_otel as crucible
 
@@ -29,42 +28,6 @@ with crucible.training_run("many steps") as run:
             epoch.record_step(loss=1 / (step + 1), learning_rate=0.1, tokens=step)
 assert crucible.flush(30)
 """
-
-
-def start(code: list[str], folder: Path, endpoint: str, protocol: str) -> subprocess.Popen[str]:
-    environment = {
-        **os.environ,
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{endpoint}" if protocol == "grpc" else endpoint,
-        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
-        "OTEL_BSP_SCHEDULE_DELAY": "100",
-        "CRUCIBLE_CONSOLE": "0",
-    }
-    return subprocess.Popen(
-        [sys.executable, *code],
-        cwd=folder,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, printed
-    return printed
-
-
-def journalled(folder: Path) -> list[ReceivedSpan]:
-    """What the journal of a process in `folder` holds, in the form in which the sink has it."""
-    content = read_directory(folder / ".crucible")
-    assert (content.damaged, content.torn, content.unreadable) == (0, 0, ())
-    found = []
-    for stored in content.spans:
-        resource, scope = ResourceSpans.FromString(stored.resource), ScopeSpans.FromString(stored.scope)
-        span = Span.FromString(stored.span)
-        found.append(ReceivedSpan(resource.resource, scope.scope, span, resource.schema_url, scope.schema_url))
-    return found
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

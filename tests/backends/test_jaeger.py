@@ -15,6 +15,7 @@ import yaml
 from opentelemetry.trace import Link
 
 from tests.backends.collector import SHIPPED
+from tests.backends.demo import DEMO, finish, journalled, start
 from tests.backends.process import BackendProcess, free_ports
 from tests.backends.query_api import get_json, spans_of_otlp_json, until
 from tests.backends.recording import SERVICE, differences, huge, record
@@ -91,14 +92,14 @@ def test_every_span_is_given_back_as_it_was_recorded(jaeger: Jaeger) -> None:
     for trace_id in {each.span.trace_id for each in expected}:
         wanted = [each for each in expected if each.span.trace_id == trace_id]
         stored = jaeger.stored(trace_id.hex(), len(wanted))
-        assert differences(wanted, stored, schema_urls=False) == []  # Jaeger does not keep schema URLs
+        assert differences(wanted, stored, exact=False) == []  # Jaeger does not keep schema URLs
     assert SERVICE in get_json(f"{jaeger.query}/api/v3/services")["services"]
 
 
 def test_a_huge_span_is_kept(jaeger: Jaeger) -> None:
     expected = record(jaeger.otlp, jaeger.protocol, huge(10), batch=1)
     stored = jaeger.stored(expected[0].span.trace_id.hex(), len(expected))
-    assert differences(expected, stored, schema_urls=False) == []
+    assert differences(expected, stored, exact=False) == []
 
 
 def test_spans_are_found_by_operation_and_by_attribute(jaeger: Jaeger) -> None:
@@ -134,3 +135,18 @@ def test_the_jaeger_page_shows_no_link_attributes_so_the_mirror_must_be_there(ja
     page = json.dumps(get_json(f"{jaeger.query}/api/traces/{trace_id}"))
     assert "crucible.link.type" not in page
     assert "depends_on: stage: split" in page
+
+
+def test_the_demo_is_given_back_and_found_by_what_it_recorded(jaeger: Jaeger, tmp_path: Path) -> None:
+    finish(start([str(DEMO)], tmp_path, jaeger.otlp, jaeger.protocol))
+    expected = journalled(tmp_path)
+    trace_id = expected[0].span.trace_id.hex()
+    stored = jaeger.stored(trace_id, len(expected))
+    assert differences(expected, stored, exact=False) == []
+    for operation, attributes in (
+        ("training_run", {"crucible.run.name": "digits"}),
+        ("deployment", {"deployment.name": "digits-reader"}),
+        ("alternative_rejected", {"crucible.decision.text": "nearest class mean"}),
+    ):
+        conditions = {"query.operationName": operation, "query.attributes": json.dumps(attributes)}
+        assert trace_id in jaeger.search(**{"query.serviceName": "digits-demo", **conditions})
