@@ -13,22 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from opentelemetry import trace as trace_api
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.trace import ProxyTracerProvider
 
-from crucible_trace_otel.errors import ConfigurationError, logger, warn_once
+from crucible_trace_otel.errors import logger, warn_once
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.record._digests import drain, give_up
-from crucible_trace_otel.record._tracer import use_tracer_provider
-from crucible_trace_otel.record._values import clean
-from crucible_trace_otel.sdk._ids import id_generator
-from crucible_trace_otel.sdk._recorder import Recorder, Switch
+from crucible_trace_otel.sdk._providers import connect, foreign_provider, own_provider
+from crucible_trace_otel.sdk._recorder import Recorder
 from crucible_trace_otel.sdk._sender import Sender
-from crucible_trace_otel.sdk._settings import Settings, read_settings, span_limits
+from crucible_trace_otel.sdk._settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -123,7 +117,6 @@ class Handle:
 
 _lock = threading.RLock()
 _current: list[Handle] = []
-_switches: "WeakKeyDictionary[Any, Switch]" = WeakKeyDictionary()
 
 
 def configure(
@@ -169,20 +162,15 @@ def configure(
         console=console,
     )
     with _lock:
-        provider = _foreign_provider(tracer_provider)
-        sends = settings.endpoint is not None and (provider is None or endpoint is not None)
-        for previous in _current:
-            previous.shutdown()
-        recorder = Recorder(
-            JournalSpanProcessor(settings.journal) if settings.journal is not None else None,
-            _console() if settings.console else None,
-            Sender(settings) if sends else None,
-        )
+        provider = foreign_provider(tracer_provider)
         if provider is not None and (service_name is not None or resource_attributes is not None):
             warn_once(
-                "resource kept", "The tracer provider that was set up before keeps its own service name and resource."
+                "resource kept", "The tracer provider that was set up before keeps its service name and resource."
             )
-        _connect(provider or _own_provider(settings), recorder)
+        for previous in _current:
+            previous.shutdown()
+        recorder = _recorder(settings, sends=provider is None or endpoint is not None)
+        connect(provider or own_provider(settings), recorder)
         if not _current:
             atexit.register(_at_exit)
         _current[:] = [Handle(recorder)]
@@ -202,50 +190,17 @@ def shutdown(timeout: float = _EXIT_S) -> Report:
     return _current[0].shutdown(timeout) if _current else Report()
 
 
-def _foreign_provider(given: trace_api.TracerProvider | None) -> trace_api.TracerProvider | None:
-    """The provider that somebody else set up and that a span processor can be added to, if there is one."""
-    if given is not None:
-        if not hasattr(given, "add_span_processor"):
-            raise ConfigurationError(
-                f"tracer_provider={given!r} takes no span processors; give an opentelemetry.sdk.trace.TracerProvider."
-            )
-        return given
-    provider = trace_api.get_tracer_provider()
-    is_ours = provider in _switches and provider in _own
-    return provider if hasattr(provider, "add_span_processor") and not is_ours else None
+def _recorder(settings: Settings, *, sends: bool) -> Recorder:
+    console = None
+    if settings.console:
+        from crucible_trace_otel.renderers.console import ConsoleSpanProcessor  # noqa: PLC0415 - it loads rich
 
-
-_own: "WeakKeyDictionary[Any, bool]" = WeakKeyDictionary()
-
-
-def _own_provider(settings: Settings) -> TracerProvider:
-    provider = TracerProvider(
-        resource=Resource.create(clean(settings.resource_attributes)),
-        id_generator=id_generator(),
-        span_limits=span_limits(),
-        shutdown_on_exit=False,
+        console = ConsoleSpanProcessor()
+    return Recorder(
+        JournalSpanProcessor(settings.journal) if settings.journal is not None else None,
+        console,
+        Sender(settings) if sends and settings.endpoint is not None else None,
     )
-    _own[provider] = True
-    if isinstance(trace_api.get_tracer_provider(), ProxyTracerProvider):
-        trace_api.set_tracer_provider(provider)
-    return provider
-
-
-def _connect(provider: Any, recorder: Recorder) -> None:
-    """Record through `provider`; let `recorder` have its spans, and those of providers `configure()` made before."""
-    if provider not in _switches:
-        _switches[provider] = Switch(recorder)
-        provider.add_span_processor(_switches[provider])
-    for connected, switch in _switches.items():
-        if connected is provider or connected in _own:
-            switch.recorder = recorder
-    use_tracer_provider(provider)
-
-
-def _console() -> SpanProcessor:
-    from crucible_trace_otel.renderers.console import ConsoleSpanProcessor  # noqa: PLC0415 - it loads rich
-
-    return ConsoleSpanProcessor()
 
 
 def _say(report: Report, journal: JournalSpanProcessor | None) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crucible_trace_otel import sdk
+from crucible_trace_otel.sdk import _providers
 from tests.backends.sink import Sink
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ def _nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
     yield
     sdk.shutdown(0.5)
     sdk._current.clear()
-    sdk._switches.clear()
-    sdk._own.clear()
+    _providers._switches.clear()
+    _providers._own.clear()
 
 
 @pytest.fixture

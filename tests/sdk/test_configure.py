@@ -112,7 +112,7 @@ def test_a_provider_set_up_before_is_respected(warned: list[str], sink: Sink, mo
     assert trace_api.get_tracer_provider() is provider
     assert resource_of("j")["service.name"] == "theirs"
     assert len(warned) == 1
-    assert "keeps its own service name" in warned[0]
+    assert "keeps its service name" in warned[0]
     assert stored("j") == [span.name for span in exporter.get_finished_spans()] == ["stage a", "theirs"]
     assert (report.endpoint, report.stored) == (None, 2)
     assert sink.spans() == []

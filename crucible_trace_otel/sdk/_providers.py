@@ -1,0 +1,62 @@
+"""Which tracer provider is recorded through: one of our own, or one that somebody else set up."""
+
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from opentelemetry import trace as trace_api
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import ProxyTracerProvider
+
+from crucible_trace_otel.errors import ConfigurationError
+from crucible_trace_otel.record._tracer import use_tracer_provider
+from crucible_trace_otel.record._values import clean
+from crucible_trace_otel.sdk._ids import id_generator
+from crucible_trace_otel.sdk._recorder import Recorder, Switch
+from crucible_trace_otel.sdk._settings import Settings, span_limits
+
+__all__ = ["connect", "foreign_provider", "own_provider"]
+
+_own: "WeakSet[TracerProvider]" = WeakSet()
+_switches: "WeakKeyDictionary[Any, Switch]" = WeakKeyDictionary()
+
+
+def foreign_provider(given: trace_api.TracerProvider | None) -> trace_api.TracerProvider | None:
+    """The provider that somebody else set up and that a span processor can be added to, if there is one.
+
+    Raises:
+        ConfigurationError: The one given takes no span processors.
+    """
+    if given is not None:
+        if not hasattr(given, "add_span_processor"):
+            raise ConfigurationError(
+                f"tracer_provider={given!r} takes no span processors; give an opentelemetry.sdk.trace.TracerProvider."
+            )
+        return given
+    provider = trace_api.get_tracer_provider()
+    return provider if hasattr(provider, "add_span_processor") and provider not in _own else None
+
+
+def own_provider(settings: Settings) -> TracerProvider:
+    """A provider made for `settings`; OpenTelemetry's global one from now on, where nobody has set that."""
+    provider = TracerProvider(
+        resource=Resource.create(clean(settings.resource_attributes)),
+        id_generator=id_generator(),
+        span_limits=span_limits(),
+        shutdown_on_exit=False,
+    )
+    _own.add(provider)
+    if isinstance(trace_api.get_tracer_provider(), ProxyTracerProvider):
+        trace_api.set_tracer_provider(provider)
+    return provider
+
+
+def connect(provider: Any, recorder: Recorder) -> None:
+    """Record through `provider`; let `recorder` have its spans, and those of providers `configure()` made before."""
+    if provider not in _switches:
+        _switches[provider] = Switch(recorder)
+        provider.add_span_processor(_switches[provider])
+    for connected, switch in _switches.items():
+        if connected is provider or connected in _own:
+            switch.recorder = recorder
+    use_tracer_provider(provider)
