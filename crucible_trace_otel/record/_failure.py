@@ -4,9 +4,8 @@ The exception itself goes on unchanged. While it passes through operations of ou
 operation it will reach next, so that only the innermost one records it; the outermost takes the mark off.
 """
 
+import sys
 import traceback
-from asyncio import CancelledError
-from asyncio import TimeoutError as AsyncTimeoutError  # the built-in one since Python 3.11
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,13 +42,13 @@ def outcome_of(error: BaseException | str | None) -> Outcome:  # noqa: PLR0911 -
         return Outcome(Result.SUCCESS)
     if isinstance(error, str):
         return Outcome(Result.ERROR, "_OTHER", printable(error))
-    if isinstance(error, (GeneratorExit, CancelledError)):
+    if isinstance(error, (GeneratorExit, *_of_asyncio("CancelledError"))):
         return Outcome(Result.CANCELLATION)
     if isinstance(error, KeyboardInterrupt):
         return Outcome(Result.CANCELLATION, type_name(error), "interrupted from the keyboard")
     if isinstance(error, SystemExit):
         return Outcome(Result.ERROR, type_name(error), f"exit code {printable(error.code)}")
-    if isinstance(error, (TimeoutError, AsyncTimeoutError)):
+    if isinstance(error, (TimeoutError, *_of_asyncio("TimeoutError"))):
         return Outcome(Result.TIMEOUT, type_name(error), _sentence(error))
     return Outcome(Result.ERROR, type_name(error), _sentence(error))
 
@@ -80,6 +79,12 @@ def hand_over(error: BaseException, outer_event_id: str | None) -> None:
         vars(error).pop(_MARK, None)
     else:
         vars(error)[_MARK] = outer_event_id
+
+
+def _of_asyncio(name: str) -> tuple[type[BaseException], ...]:
+    """An exception class of asyncio, if the program uses asyncio: importing it would cost more than all of this."""
+    exceptions = sys.modules.get("asyncio.exceptions")
+    return () if exceptions is None else (getattr(exceptions, name),)
 
 
 def _sentence(error: BaseException) -> str:
