@@ -26,13 +26,13 @@ def traced(operation: "Operation", function: F) -> F:
 
         @wraps(wrapped)
         async def traced_function(*args: Any, **kwargs: Any) -> Any:
-            with operation.fresh():
+            with operation._fresh():
                 return await wrapped(*args, **kwargs)
     else:
 
         @wraps(wrapped)
         def traced_function(*args: Any, **kwargs: Any) -> Any:
-            with operation.fresh():
+            with operation._fresh():
                 return wrapped(*args, **kwargs)
 
     return cast("F", traced_function)
@@ -42,7 +42,7 @@ class _Body:
     """The context inside a generator: current while its body runs, gone while its consumer does."""
 
     def __init__(self, operation: "Operation") -> None:
-        self._operation = operation.fresh()
+        self._operation = operation._fresh()
         self._inside: Any = None
 
     def __enter__(self) -> None:

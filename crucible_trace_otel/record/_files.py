@@ -102,8 +102,8 @@ class FileOperation(Operation):
         if not self.is_recording:
             self.stop()
             return
-        ended_at = self.now_ns()
-        self.leave()
+        ended_at = self._now_ns()
+        self._leave()
         saved = saved_at(stored.path)
         if self.saves and stored.path:
             _saved[_real(stored.path)] = stored
@@ -124,7 +124,7 @@ class FileOperation(Operation):
             expected = saved.digest(0).sha256 if saved is not None and not self.saves else None
             if expected and digest.sha256 and expected != digest.sha256:
                 self.set({attr.CRUCIBLE_CHECKPOINT_DIGEST_MISMATCH: True})
-            self.stop_at(ended_at)
+            self._stop_at(ended_at)
 
         stored._digested = digest_later(stored.path, done)
 

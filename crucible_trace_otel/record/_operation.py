@@ -97,7 +97,7 @@ class Operation:
         self._given = dict(attributes or {})
         self._depends_on = depends_on
         self._links = links
-        self.inherits: dict[str, Any] = {}
+        self._inherits: dict[str, Any] = {}
         """Attributes that everything recorded inside it carries too."""
         self._prepare()
 
@@ -117,7 +117,7 @@ class Operation:
         self._abandoned: list[tuple[Operation, int]] = []
         self._started_at = self._clock_offset = self._last_child_end = 0
 
-    def fresh(self) -> "Self":
+    def _fresh(self) -> "Self":
         """The same operation, not started."""
         twin = copy.copy(self)
         twin._prepare()
@@ -136,7 +136,7 @@ class Operation:
         return self._outer
 
     @property
-    def started_ns(self) -> int:
+    def _started_ns(self) -> int:
         """When it started, nanoseconds since 1970; 0 before."""
         return self._started_at
 
@@ -155,7 +155,7 @@ class Operation:
         self._begin(None)
         return self
 
-    def start_inside(self, outer: "Operation") -> "Self":
+    def _start_inside(self, outer: "Operation") -> "Self":
         """Begin as a child of `outer` without becoming current."""
         self._begin(outer)
         return self
@@ -164,7 +164,7 @@ class Operation:
         """End well. A second end does nothing."""
         self._finish(None)
 
-    def stop_at(self, time_ns: int) -> None:
+    def _stop_at(self, time_ns: int) -> None:
         """End well, at a time that has passed."""
         self._finish(None, time_ns)
 
@@ -200,32 +200,32 @@ class Operation:
                 self.span.add_link(link.context, link.attributes)
             self.set(self._causes.attributes())
 
-    def now_ns(self) -> int:
+    def _now_ns(self) -> int:
         """Nanoseconds since 1970 by the clock of this trace, which no change of the wall clock moves."""
         return time.perf_counter_ns() + self._clock_offset
 
-    def settle(self) -> None:
+    def _settle(self) -> None:
         """End what a loop left behind when it was broken off, at the time it was left."""
         while self._abandoned:
             left, at = self._abandoned.pop()
             left._finish(None, at)
 
-    def abandon(self) -> None:
+    def _abandon(self) -> None:
         """Leave without ending: whether well or with an exception is known when what encloses it ends."""
-        self.leave()
+        self._leave()
         if self._outer is None or self._outer.ended:
             self._finish(None)
         elif not self.ended:
-            self._outer._abandoned.append((self, self.now_ns()))
+            self._outer._abandoned.append((self, self._now_ns()))
 
-    def on_start(self) -> dict[str, Any]:
+    def _on_start(self) -> dict[str, Any]:
         """Attributes that are known only when it starts; for the rooms to override."""
         return {}
 
-    def before_end(self) -> None:
+    def _before_end(self) -> None:
         """Set what is known only at the end; for the rooms to override."""
 
-    def requested_trace_id(self) -> int | None:
+    def _wanted_trace_id(self) -> int | None:
         """The trace id it wants where it is a root; for the rooms to override."""
         return None
 
@@ -243,8 +243,8 @@ class Operation:
         self.event_id = new_event_id()
         self._causes = causes_of(self.event_id, None, self._depends_on, self._links)
         self._started_at = self._start_clock()
-        at_start = self.on_start()
-        self._inherited = {**(self._outer._inherited if self._outer else {}), **self.inherits}
+        at_start = self._on_start()
+        self._inherited = {**(self._outer._inherited if self._outer else {}), **self._inherits}
         attributes = {
             attr.CRUCIBLE_OPERATION_NAME: self.operation_name,
             attr.CRUCIBLE_ABOUT: self.about,
@@ -258,7 +258,7 @@ class Operation:
         if not trace_api.get_current_span(base).get_span_context().is_valid:
             base = remote_parent(base)
         self._parent = trace_api.get_current_span(base).get_span_context()
-        requested = self.requested_trace_id()
+        requested = self._wanted_trace_id()
         with trace_id_requested(requested):
             self.span = tracer.start_span(
                 self._span_name,
@@ -281,11 +281,11 @@ class Operation:
         try:
             if self.span.is_recording():
                 self._close(outcome_of(error), error)
-                self.before_end()
+                self._before_end()
         finally:
             self.ended = True
-            self.leave()
-            end = max(at_ns or self.now_ns(), self._started_at, self._last_child_end)
+            self._leave()
+            end = max(at_ns or self._now_ns(), self._started_at, self._last_child_end)
             if self._outer is not None:
                 self._outer._last_child_end = max(self._outer._last_child_end, end)
             self.span.end(end)
@@ -294,7 +294,11 @@ class Operation:
     def _close(self, outcome: Outcome, error: BaseException | str | None) -> None:
         """Say how it ended; the exception itself only where no operation inside has said it."""
         self.set(
-            {attr.CRUCIBLE_OPERATION_RESULT: outcome.result, attr.ERROR_TYPE: outcome.error_type, **self.state(outcome)}
+            {
+                attr.CRUCIBLE_OPERATION_RESULT: outcome.result,
+                attr.ERROR_TYPE: outcome.error_type,
+                **self._state(outcome),
+            }
         )
         if outcome.is_error:
             self.span.set_status(Status(StatusCode.ERROR, outcome.description))
@@ -303,7 +307,7 @@ class Operation:
                 emit_event(self, "exception", exception_attributes(error))
             hand_over(error, self._outer.event_id if self._outer else None)
 
-    def state(self, outcome: Outcome) -> dict[str, Any]:  # noqa: ARG002 - for the rooms
+    def _state(self, outcome: Outcome) -> dict[str, Any]:  # noqa: ARG002 - for the rooms
         """Attributes that tell the outcome in the words of the room; for the rooms to override."""
         return {}
 
@@ -311,9 +315,9 @@ class Operation:
         """When it starts: by the clock of what encloses it, a little after the last thing in there ended."""
         if self._outer is None:
             self._clock_offset = time.time_ns() - time.perf_counter_ns()
-            return self.now_ns()
+            return self._now_ns()
         self._clock_offset = self._outer._clock_offset
-        return max(self.now_ns(), self._outer._last_child_end + _GAP_NS)
+        return max(self._now_ns(), self._outer._last_child_end + _GAP_NS)
 
     def _may_link(self, there: SpanContext, own_trace_id: int | None = None) -> bool:
         """Whether viewers read such a link right: not to the own parent, and not from a root into its own trace."""
@@ -321,7 +325,7 @@ class Operation:
             return (there.trace_id, there.span_id) != (self._parent.trace_id, self._parent.span_id)
         return there.trace_id != (own_trace_id or self.span_context.trace_id)
 
-    def leave(self) -> None:
+    def _leave(self) -> None:
         """Stop being current, if it is: by attaching what was there before, which no other context can forbid."""
         if context_api.get_current() is self._context:
             context_api.attach(_living_context(leaving=self))
@@ -331,7 +335,7 @@ class Operation:
 def emit_event(operation: Operation, name: str, attributes: Mapping[str, Any], time_ns: int | None = None) -> None:
     """Add an event to `operation`: the only line of this package that adds span events."""
     if operation.is_recording:
-        operation.span.add_event(name, clean(attributes), time_ns or operation.now_ns())
+        operation.span.add_event(name, clean(attributes), time_ns or operation._now_ns())
 
 
 def record_moment(
@@ -352,7 +356,7 @@ def record_moment(
     event_id = new_event_id()
     causes = causes_of(event_id, parent, depends_on, links)
     common = {attr.CRUCIBLE_OPERATION_NAME: name, attr.CRUCIBLE_ABOUT: about, attr.CRUCIBLE_EVENT_ID: event_id}
-    start = max(operation.now_ns(), operation._last_child_end + _GAP_NS)
+    start = max(operation._now_ns(), operation._last_child_end + _GAP_NS)
     span = tracer.start_span(
         name,
         trace_api.set_span_in_context(operation.span, context_api.get_current()),
@@ -360,7 +364,7 @@ def record_moment(
         links=[link for link in causes.links if link.context.span_id != operation.span_context.span_id],
         start_time=start,
     )
-    operation._last_child_end = max(operation.now_ns(), start)
+    operation._last_child_end = max(operation._now_ns(), start)
     span.end(operation._last_child_end)
     recorded = Recorded(event_id, span.get_span_context(), name, about)
     remember(recorded, causes)

@@ -90,7 +90,7 @@ class StepWindows:
                 numbers = _as_numbers(numbers, repairs)
                 break
         key = (event_name, tuple(numbers))
-        now = self._owner.now_ns()
+        now = self._owner._now_ns()
         with self._lock:
             window = self._open.get(key) or self._opened(key, now)
             window.rows.append((step, now, *numbers.values()))
@@ -168,7 +168,7 @@ class StepWindows:
 
     def _holder(self, now: int) -> Operation:
         """The span for the next window's event: the owner at first, then segments, so that no span nears its limit."""
-        young = now - self._owner.started_ns < _OWNER_HOLDS_NS
+        young = now - self._owner._started_ns < _OWNER_HOLDS_NS
         if self._segment is None and young and self._events_on_owner < _MOST_EVENTS:
             self._events_on_owner += 1
             return self._owner
@@ -178,7 +178,7 @@ class StepWindows:
         if self._segment is None:
             first, longest = _SEGMENT_NS
             self._segment_until = now + min(first * 2**self._segments, longest)
-            self._segment = StepSegment(f"{self._owner.about}, part {self._segments + 1}").start_inside(self._owner)
+            self._segment = StepSegment(f"{self._owner.about}, part {self._segments + 1}")._start_inside(self._owner)
             self._segments += 1
             self._events_on_segment = 0
         self._events_on_segment += 1

@@ -40,12 +40,12 @@ class Stage(Operation):
         super().__init__(name, target=name, attributes=attributes, depends_on=depends_on, links=links)
         self._of = of
 
-    def on_start(self) -> dict[str, Any]:
+    def _on_start(self) -> dict[str, Any]:
         """What is recorded inside a stage carries its id; its index is its place in the order of starts."""
         if self._of is None and isinstance(self._outer, Pipeline):
             self._of = self._outer
-        self.inherits = {attr.CRUCIBLE_STAGE_ID: self.event_id}
-        return {attr.CRUCIBLE_STAGE_INDEX: self._of.count_stage() if self._of else None}
+        self._inherits = {attr.CRUCIBLE_STAGE_ID: self.event_id}
+        return {attr.CRUCIBLE_STAGE_INDEX: self._of._count_stage() if self._of else None}
 
 
 class Pipeline(Operation):
@@ -80,12 +80,12 @@ class Pipeline(Operation):
         """A stage of this pipeline: see `crucible.stage`."""
         return Stage(name, of=self, config=config, depends_on=depends_on, links=links)
 
-    def count_stage(self) -> int:
+    def _count_stage(self) -> int:
         """The index of a stage that starts now."""
         self._stages += 1
         return self._stages - 1
 
-    def on_start(self) -> dict[str, Any]:
+    def _on_start(self) -> dict[str, Any]:
         """Its own id."""
         return {attr.CRUCIBLE_PIPELINE_ID: self.event_id}
 

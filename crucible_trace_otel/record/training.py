@@ -47,7 +47,7 @@ class _Training(Operation):
             **numbers: What was measured, by name: `loss=0.3, learning_rate=0.01`. numpy and torch scalars are numbers.
         """
         if self.is_recording:
-            self._record_row(events.STEPS_RECORDED, self._run.step_index(step), numbers)
+            self._record_row(events.STEPS_RECORDED, self._run._step_index(step), numbers)
 
     @guarded(nothing)
     def record_gradient(self, norm: float, *, step: int | None = None, **numbers: Any) -> None:
@@ -59,7 +59,7 @@ class _Training(Operation):
             **numbers: Further norms or shares, by name.
         """
         if self.is_recording:
-            of_step = max(self._run.next_step - 1, 0) if step is None else _as_step(step)
+            of_step = max(self._run._next_step - 1, 0) if step is None else _as_step(step)
             self._record_row(events.GRADIENT_COMPUTED, of_step, {"norm": norm, **numbers})
 
     @guarded(not_recorded(spans.VALIDATION_RUN))
@@ -74,7 +74,7 @@ class _Training(Operation):
         return record_moment(self, spans.VALIDATION_RUN, said or "validation", attributes)
 
     def _record_row(self, event_name: str, step: int, numbers: dict[str, Any]) -> None:
-        self._run.settle()
+        self._run._settle()
         self._windows.add(event_name, step, numbers)
 
 
@@ -88,9 +88,9 @@ class Epoch(_Training):
         self.index = index
         self._run = run
         self._totals = StepTotals()
-        self._windows = StepWindows(self, self._totals, run.totals)
+        self._windows = StepWindows(self, self._totals, run._totals)
 
-    def before_end(self) -> None:
+    def _before_end(self) -> None:
         """Close its windows, and give its mean loss to queries that see span attributes only."""
         self._windows.close()
         self.set({**self._totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self._totals.means().get("loss")})
@@ -126,12 +126,12 @@ class TrainingRun(_Training):
         super()._prepare()
         self.run_id = printable(self._named) if self._named is not None else new_event_id()[:16]
         """Names the run in every process and every attempt."""
-        self.totals = StepTotals()
-        self.next_step = 0
-        self.loops: WeakSet[_Epochs] = WeakSet()
+        self._totals = StepTotals()
+        self._next_step = 0
+        self._loops: WeakSet[_Epochs] = WeakSet()
         self._run = self
-        self._windows = StepWindows(self, self.totals)
-        self.inherits = {attr.CRUCIBLE_RUN_ID: self.run_id}
+        self._windows = StepWindows(self, self._totals)
+        self._inherits = {attr.CRUCIBLE_RUN_ID: self.run_id}
 
     def epoch(self, index: int) -> Epoch:
         """The epoch `index` (from 0), to be used in `with` or by `start()` and `stop()`."""
@@ -175,7 +175,11 @@ class TrainingRun(_Training):
             What later records can depend on. An exception of `write` is recorded and goes on unchanged.
         """
         attributes = {
-            attr.CRUCIBLE_CHECKPOINT_STEP: step if step is not None else self.next_step - 1 if self.next_step else None,
+            attr.CRUCIBLE_CHECKPOINT_STEP: step
+            if step is not None
+            else self._next_step - 1
+            if self._next_step
+            else None,
             attr.CRUCIBLE_CHECKPOINT_EPOCH: epoch,
             attr.CRUCIBLE_CHECKPOINT_BEST: best,
             **with_template(attr.CRUCIBLE_CHECKPOINT_METRIC_TEMPLATE, _doubles(metrics)),
@@ -267,30 +271,30 @@ class TrainingRun(_Training):
         said = f"{printable(name)} = {_short(value)}"
         return record_moment(self, events.HYPERPARAMETER_TUNED, said, attributes, depends_on=depends_on)
 
-    def step_index(self, step: int | None) -> int:
+    def _step_index(self, step: int | None) -> int:
         """The index of the step that is recorded now."""
-        index = self.next_step if step is None else _as_step(step)
-        self.next_step = max(self.next_step, index + 1)
+        index = self._next_step if step is None else _as_step(step)
+        self._next_step = max(self._next_step, index + 1)
         return index
 
-    def requested_trace_id(self) -> int | None:
+    def _wanted_trace_id(self) -> int | None:
         """Fixed by the run id, so that processes which share one record into one trace."""
         return trace_id_of_run(self.run_id)
 
     @guarded(nothing)
     def _finish(self, error: BaseException | str | None, at_ns: int | None = None) -> None:
-        for loop in list(self.loops):  # left by `break` or an exception, and still held: by a progress bar, a variable
-            loop.leave()
+        for loop in list(self._loops):  # left by `break` or an exception, and still held: by a progress bar, a variable
+            loop._leave()
         super()._finish(error, at_ns)
 
-    def state(self, outcome: Outcome) -> dict[str, Any]:
+    def _state(self, outcome: Outcome) -> dict[str, Any]:
         """How the run ended."""
         return {attr.CRUCIBLE_RUN_STATE: _STATES.get(outcome.result, RunState.FAILED)}
 
-    def before_end(self) -> None:
+    def _before_end(self) -> None:
         """Close its windows, and give its last loss to queries that see span attributes only."""
         self._windows.close()
-        self.set({**self.totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self.totals.last.get("loss")})
+        self.set({**self._totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self._totals.last.get("loss")})
 
 
 @forgiving
@@ -333,7 +337,7 @@ class _Epochs:
         self._epoch: Epoch | None = None
         self._run = run
         self._indices = iter(indices)
-        run.loops.add(self)
+        run._loops.add(self)
 
     def __iter__(self) -> Iterator[Epoch]:
         return self
@@ -346,13 +350,13 @@ class _Epochs:
         return self._epoch
 
     def __del__(self) -> None:
-        self.leave()
+        self._leave()
 
     @guarded(nothing)
-    def leave(self) -> None:
+    def _leave(self) -> None:
         """The loop is over: its epoch ends with what encloses it."""
         if self._epoch is not None:
-            self._epoch.abandon()
+            self._epoch._abandon()
             self._epoch = None
 
 

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 SURFACE = {
     *crucible.__all__,
-    *("__init__", "start", "start_inside", "stop", "stop_at", "fail", "__enter__", "__exit__", "__call__"),
+    *("__init__", "start", "_start_inside", "stop", "_stop_at", "fail", "__enter__", "__exit__", "__call__"),
     *("epoch", "epochs", "__iter__", "__next__", "stage", "inference", "save_checkpoint", "load_checkpoint"),
-    *("save_model", "load_model", "perform", "digest", "_prepare", "fresh", "traced"),
+    *("save_model", "load_model", "perform", "digest", "_prepare", "_fresh", "traced"),
 }
 """What the user calls, and what makes an operation: nothing here but calls of what is broken below."""
 FORGIVING = {"stage", "inference", "save_checkpoint", "load_checkpoint", "save_model", "load_model"}
@@ -113,7 +113,7 @@ def test_a_function_of_the_recorder_that_raises(
         break_function(patch, owner, name, found, failing(hits, label))
         assert run_scenario(tmp_path) == RESULTS
     assert not hits or warned
-    leaves = {"leave", "abandon", "_finish", "_living_context"}  # these broken, the last operation stays current
+    leaves = {"_leave", "_abandon", "_finish", "_living_context"}  # these broken, the last operation stays current
     assert name in leaves or not trace_api.get_current_span().get_span_context().is_valid
 
 
