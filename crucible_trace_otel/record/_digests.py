@@ -16,6 +16,7 @@ from crucible_trace_otel.record._values import printable
 __all__ = ["FileDigest", "digest_later", "drain", "give_up"]
 
 _CHUNK = 1 << 20
+_SMALL = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,15 @@ _worker: threading.Thread | None = None
 
 
 def digest_later(path: str | os.PathLike[str], done: Callable[[FileDigest], None]) -> threading.Event:
-    """Digest the file at `path` soon and call `done` with the result, on another thread; the event says when."""
+    """Digest the file at `path` and call `done` with the result; the event says when that is done.
+
+    A file of up to 64 KiB at once, which costs less than waking the thread; a larger one on the thread.
+    """
     global _worker  # noqa: PLW0603 - one thread a process, started at the first file
     job = _Job(os.fspath(path), done, threading.Event())
+    if _is_small(job.path):
+        _finish(job, _digest(job.path))
+        return job.finished
     with _wake:
         _jobs.append(job)
         _wake.notify()
@@ -54,6 +61,13 @@ def digest_later(path: str | os.PathLike[str], done: Callable[[FileDigest], None
             worker.start()
             _worker = worker
     return job.finished
+
+
+def _is_small(path: str) -> bool:
+    try:
+        return os.stat(path).st_size <= _SMALL  # noqa: PTH116 - a path given as text stays as it was given
+    except (OSError, ValueError):
+        return False
 
 
 def drain(timeout: float) -> bool:

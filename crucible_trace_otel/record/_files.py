@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanContext
 
 from crucible_trace_otel.record._digests import FileDigest, digest_later
 from crucible_trace_otel.record._guard import guarded
-from crucible_trace_otel.record._links import LinkTarget
+from crucible_trace_otel.record._links import LinkTargets
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
@@ -28,11 +28,11 @@ class StoredFile:
     """A checkpoint or model that was saved or loaded; other records may depend on it."""
 
     path: str
-    operation: "FileOperation"
+    operation: "FileOperation" = field(repr=False)
     value: Any = None
     """What the `write=` or `read=` function returned."""
-    _digest: FileDigest = field(default_factory=FileDigest)
-    _digested: threading.Event | None = None
+    _digest: FileDigest = field(default_factory=FileDigest, repr=False)
+    _digested: threading.Event | None = field(default=None, repr=False)
 
     @property
     def event_id(self) -> str:
@@ -72,16 +72,20 @@ class FileOperation(Operation):
     path_key: ClassVar[str]
     size_key: ClassVar[str]
     sha256_key: ClassVar[str]
+    changed_key: ClassVar[str]
+    mismatch_key: ClassVar[str]
     saves: ClassVar[bool]
 
     def __init__(
         self,
         path: str | os.PathLike[str],
         attributes: Mapping[str, Any],
-        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
+        depends_on: LinkTargets | None = None,
+        within: Operation | None = None,
     ) -> None:
         super().__init__(path, attributes={self.path_key: path, **attributes}, depends_on=depends_on)
         self.path = path
+        self._within = within
 
     def perform(self, action: Callable[[Any], Any] | None) -> StoredFile:
         """Do it: call `action` with the path, if one is given, and let its exception go on."""
@@ -118,45 +122,55 @@ class FileOperation(Operation):
                 {
                     self.size_key: digest.size,
                     self.sha256_key: digest.sha256,
-                    attr.CRUCIBLE_CHECKPOINT_CHANGED: digest.changed,
+                    self.changed_key: digest.changed,
                 }
             )
             expected = saved.digest(0).sha256 if saved is not None and not self.saves else None
             if expected and digest.sha256 and expected != digest.sha256:
-                self.set({attr.CRUCIBLE_CHECKPOINT_DIGEST_MISMATCH: True})
+                self.set({self.mismatch_key: True})
             self._stop_at(ended_at)
 
         stored._digested = digest_later(stored.path, done)
 
 
-class CheckpointSave(FileOperation):
-    """Writing a checkpoint."""
-
-    operation_name = spans.CHECKPOINT_SAVE
+class _CheckpointFile(FileOperation):
     path_key = attr.CRUCIBLE_CHECKPOINT_PATH
     size_key = attr.CRUCIBLE_CHECKPOINT_SIZE
     sha256_key = attr.CRUCIBLE_CHECKPOINT_SHA256
+    changed_key = attr.CRUCIBLE_CHECKPOINT_CHANGED
+    mismatch_key = attr.CRUCIBLE_CHECKPOINT_DIGEST_MISMATCH
+
+
+class CheckpointSave(_CheckpointFile):
+    """Writing a checkpoint."""
+
+    operation_name = spans.CHECKPOINT_SAVE
     saves = True
 
 
-class CheckpointLoad(CheckpointSave):
+class CheckpointLoad(_CheckpointFile):
     """Reading a checkpoint."""
 
     operation_name = spans.CHECKPOINT_LOAD
     saves = False
 
 
-class ModelSave(FileOperation):
-    """Writing a model."""
-
-    operation_name = spans.MODEL_SAVE
+class _ModelFile(FileOperation):
     path_key = attr.CRUCIBLE_MODEL_PATH
     size_key = attr.CRUCIBLE_MODEL_SIZE
     sha256_key = attr.CRUCIBLE_MODEL_SHA256
+    changed_key = attr.CRUCIBLE_MODEL_CHANGED
+    mismatch_key = attr.CRUCIBLE_MODEL_DIGEST_MISMATCH
+
+
+class ModelSave(_ModelFile):
+    """Writing a model."""
+
+    operation_name = spans.MODEL_SAVE
     saves = True
 
 
-class ModelLoad(ModelSave):
+class ModelLoad(_ModelFile):
     """Reading a model."""
 
     operation_name = spans.MODEL_LOAD

@@ -27,7 +27,7 @@ def guarded(fallback: Callable[..., R]) -> Callable[[Callable[P, R]], Callable[P
             try:
                 return function(*args, **kwargs)
             except Exception as error:  # noqa: BLE001 - that is what it is for
-                name = function.__qualname__
+                name = function.__qualname__.lstrip("_")
                 reason = f"{type(error).__name__}: {printable(error)}"
                 warn_once(
                     f"{name} {reason}",

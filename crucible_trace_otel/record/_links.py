@@ -17,7 +17,7 @@ from crucible_trace_otel.record._values import one_line, printable
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv.enums import LinkType
 
-__all__ = ["Causes", "LinkTarget", "Linkable", "causes_of", "links_with", "remember"]
+__all__ = ["Causes", "LinkTarget", "LinkTargets", "Linkable", "Links", "causes_of", "links_with", "remember"]
 
 
 class Linkable(Protocol):
@@ -42,6 +42,10 @@ class Linkable(Protocol):
 
 LinkTarget: TypeAlias = Linkable | SpanContext | str
 """What `depends_on=`, `parent=` and `links=` take: a record, a span context, or the event id of a record."""
+
+LinkTargets: TypeAlias = LinkTarget | Iterable[LinkTarget]
+Links: TypeAlias = Mapping[str, LinkTargets]
+"""What `links=` takes: a link type to its target or targets."""
 
 _MOST_REMEMBERED = 10_000
 _MOST_VISITED = 1_000
@@ -147,8 +151,8 @@ class Causes:
 def causes_of(
     event_id: str,
     parent: LinkTarget | None = None,
-    depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
-    links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+    depends_on: LinkTargets | None = None,
+    links: Links | None = None,
 ) -> Causes:
     """The causal links that the arguments of a recording call name."""
     causes = Causes()
@@ -177,7 +181,7 @@ def _each(targets: Any) -> Iterator[Any]:
     if isinstance(targets, (str, SpanContext)) or not isinstance(targets, Iterable):
         yield targets
     else:
-        yield from targets
+        yield from (target for target in targets if target is not None)
 
 
 def _path(start: str, goal: str) -> list[str]:

@@ -6,7 +6,7 @@ Everything in `record/` is built from three things here: `Operation` (something 
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -22,7 +22,7 @@ from crucible_trace_otel.record._environment import remote_parent
 from crucible_trace_otel.record._failure import Outcome, exception_attributes, hand_over, is_recorded, outcome_of
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id, trace_id_requested
-from crucible_trace_otel.record._links import Causes, LinkTarget, causes_of, remember
+from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, remember
 from crucible_trace_otel.record._tracer import current_tracer
 from crucible_trace_otel.record._values import Repairs, clean, one_line
 from crucible_trace_otel.semconv import attributes as attr
@@ -89,14 +89,16 @@ class Operation:
         *,
         target: object = None,
         attributes: Mapping[str, Any] | None = None,
-        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
-        links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+        depends_on: LinkTargets | None = None,
+        links: Links | None = None,
     ) -> None:
         self.about = one_line(subject)
         self._span_name = self.operation_name if target is None else f"{self.operation_name} {one_line(target)}"
         self._given = dict(attributes or {})
         self._depends_on = depends_on
         self._links = links
+        self._within: Operation | None = None
+        """Whose method made it: it belongs there, even where it is started on another thread."""
         self._inherits: dict[str, Any] = {}
         """Attributes that everything recorded inside it carries too."""
         self._prepare()
@@ -142,10 +144,15 @@ class Operation:
 
     @property
     def is_recording(self) -> bool:
-        """Whether what is recorded now is kept; recording on something that has ended is warned about once."""
+        """Whether what is recorded now is kept."""
+        return self.span.is_recording()
+
+    def _records(self) -> bool:
+        """Whether what is recorded now is kept; says once that it has ended, and ends what a broken-off loop left."""
         if self.ended and self.span_context.is_valid:
             name = f"{self.operation_name} {self.about!r}"
             warn_once(f"ended {name}", f"{name} has ended: what is recorded on it afterwards is not kept.")
+        self._settle()
         return self.span.is_recording()
 
     # ---- its life ----
@@ -170,7 +177,7 @@ class Operation:
 
     def fail(self, error: BaseException | str) -> None:
         """End with an error: an exception, or a sentence where there is none."""
-        self._finish(error)
+        self._finish("it failed without saying why" if error is None else error)
 
     def __enter__(self) -> "Self":
         return self.start()
@@ -238,8 +245,11 @@ class Operation:
             self._started_at = 1
             return
         self._previous = _living_context() if inside is None else inside._context or Context()
-        outer = self._previous.get(_CURRENT)
+        base = self._base_context()
+        outer = base.get(_CURRENT)
         self._outer = outer if isinstance(outer, Operation) else None
+        if self._outer is not None:
+            self._outer._settle()
         self.event_id = new_event_id()
         self._causes = causes_of(self.event_id, None, self._depends_on, self._links)
         self._started_at = self._start_clock()
@@ -254,7 +264,6 @@ class Operation:
             **at_start,
             **self._causes.attributes(),
         }
-        base = self._previous
         if not trace_api.get_current_span(base).get_span_context().is_valid:
             base = remote_parent(base)
         self._parent = trace_api.get_current_span(base).get_span_context()
@@ -311,6 +320,15 @@ class Operation:
         """Attributes that tell the outcome in the words of the room; for the rooms to override."""
         return {}
 
+    def _base_context(self) -> Context:
+        """The context it starts in: the current one, or that of what made it where nothing here lies within that."""
+        around = self._previous.get(_CURRENT)
+        while isinstance(around, Operation) and around is not self._within:
+            around = around._outer
+        if self._within is None or around is self._within or self._within._context is None or self._within.ended:
+            return self._previous
+        return self._within._context
+
     def _start_clock(self) -> int:
         """When it starts: by the clock of what encloses it, a little after the last thing in there ended."""
         if self._outer is None:
@@ -334,7 +352,7 @@ class Operation:
 @guarded(nothing)
 def emit_event(operation: Operation, name: str, attributes: Mapping[str, Any], time_ns: int | None = None) -> None:
     """Add an event to `operation`: the only line of this package that adds span events."""
-    if operation.is_recording:
+    if operation.span.is_recording():
         operation.span.add_event(name, clean(attributes), time_ns or operation._now_ns())
 
 
@@ -345,13 +363,13 @@ def record_moment(
     attributes: Mapping[str, Any],
     *,
     parent: LinkTarget | None = None,
-    depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
-    links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+    depends_on: LinkTargets | None = None,
+    links: Links | None = None,
 ) -> Recorded:
     """Record something that happened at once inside `operation`, as a span of its own that others can link to."""
     about = one_line(subject)
     tracer = current_tracer()
-    if tracer is None or not operation.is_recording:
+    if tracer is None or not operation._records():
         return Recorded(new_event_id(), trace_api.INVALID_SPAN_CONTEXT, name, about)
     event_id = new_event_id()
     causes = causes_of(event_id, parent, depends_on, links)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from crucible_trace_otel.record._values import exact_text, printable
+from crucible_trace_otel.semconv.enums import SeriesFormat
 
-__all__ = ["INTEGERS", "NUMBERS", "OTHER", "pack_column"]
+__all__ = ["pack_column"]
 
-INTEGERS, NUMBERS, OTHER = "i8", "f8", "json"
 _MOST_BITS = 8_192  # Python reads and writes no decimal number of more than 4,300 digits
 
 
@@ -22,16 +22,16 @@ def pack_column(values: Sequence[Any]) -> tuple[str, bytes]:
     kinds = set(map(type, values))
     try:
         if kinds <= {int}:
-            return INTEGERS, _little_endian(array("q", values))
+            return SeriesFormat.I8, _little_endian(array("q", values))
         if kinds <= {int, float}:
-            return NUMBERS, _little_endian(array("d", values))
+            return SeriesFormat.F8, _little_endian(array("d", values))
     except OverflowError:  # an integer beyond 64 bits, or beyond a double
         pass
     values = [
         exact_text(value) if type(value) is int and value.bit_length() > _MOST_BITS else value for value in values
     ]
     text = json.dumps(values, ensure_ascii=False, default=printable).encode("utf-8", "replace")
-    return OTHER, len(text).to_bytes(4, "little") + text
+    return SeriesFormat.JSON, len(text).to_bytes(4, "little") + text
 
 
 def _little_endian(values: "array[Any]") -> bytes:

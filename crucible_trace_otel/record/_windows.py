@@ -4,16 +4,19 @@ A span event a step would be dropped from the 129th on, silently, by the SDK's d
 """
 
 import math
+import os
 import threading
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
+from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._operation import Operation, emit_event
-from crucible_trace_otel.record._series import OTHER, pack_column
+from crucible_trace_otel.record._series import pack_column
 from crucible_trace_otel.record._values import Repairs, clean, one_line, printable, with_template
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
-from crucible_trace_otel.semconv.enums import WindowReason
+from crucible_trace_otel.semconv.enums import SeriesFormat, WindowReason
 
 __all__ = ["StepSegment", "StepTotals", "StepWindows"]
 
@@ -26,6 +29,7 @@ _OWNER_HOLDS_NS = 60 * _SECOND_NS
 _SEGMENT_NS = (30 * _SECOND_NS, 600 * _SECOND_NS)
 _PLAIN = frozenset({int, float})
 _INDEX = ("step", "time_ns")
+_windows: "weakref.WeakSet[StepWindows]" = weakref.WeakSet()
 _MOST_DESCRIBED = 20  # numbers with statistics of their own: six each must stay under the SDK's 128 attributes
 
 
@@ -41,13 +45,15 @@ class StepTotals:
     def __init__(self) -> None:
         self.sums: dict[str, tuple[int, float]] = {}
         self.last: dict[str, float] = {}
+        self._last_at: dict[str, tuple[int, int]] = {}
 
-    def add(self, name: str, values: list[float]) -> None:
-        """Take in one column of a window."""
+    def add(self, name: str, values: list[float], at: tuple[int, int]) -> None:
+        """Take in one column of a window whose last row has the step and time `at`: windows close in any order."""
         finite = [value for value in values if math.isfinite(value)]
         number, total = self.sums.get(name, (0, 0.0))
-        self.sums[name] = (number + len(finite), total + math.fsum(finite))
-        self.last[name] = values[-1]
+        self.sums[name] = (number + len(finite), total + _sum(finite))
+        if at >= self._last_at.get(name, at):
+            self.last[name], self._last_at[name] = values[-1], at
 
     def means(self) -> dict[str, float]:
         """The mean of the finite values of each number; NaN where there were none."""
@@ -77,10 +83,11 @@ class StepWindows:
         self._owner = owner
         self._totals = totals
         self._open: dict[tuple[str, tuple[str, ...]], _Window] = {}
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # one that the garbage collector may enter again
         self._events_on_owner = self._segments = self._events_on_segment = 0
         self._segment: StepSegment | None = None
         self._segment_until = 0
+        _windows.add(self)
 
     def add(self, event_name: str, step: int, numbers: dict[str, Any]) -> None:
         """Keep one row."""
@@ -104,10 +111,15 @@ class StepWindows:
         """Close every window, and the segment that holds the last of them: the owner ends."""
         with self._lock:
             for key in list(self._open):
-                self._close(key, WindowReason.END)
+                self._close(key, WindowReason.END)  # guarded: one that fails does not take the others with it
             if self._segment is not None:
                 self._segment.stop()
                 self._segment = None
+
+    def forget(self) -> None:
+        """In a forked child: rows recorded before the fork are the parent's to write, and its lock may be held."""
+        self._lock = threading.RLock()
+        self._open.clear()
 
     def _opened(self, key: tuple[str, tuple[str, ...]], now: int) -> _Window:
         """A new window; steps whose names alternate have one open each, up to eight."""
@@ -116,6 +128,7 @@ class StepWindows:
         window = self._open[key] = _Window(now)
         return window
 
+    @guarded(nothing)
     def _close(self, key: tuple[str, tuple[str, ...]], reason: str) -> None:
         event_name, names = key
         window = self._open.pop(key)
@@ -145,11 +158,11 @@ class StepWindows:
         summary = f"steps {min(steps)} to {max(steps)}"
         statistics: dict[str, dict[str, Any]] = {}
         for name, values in columns.items():
-            if name in _INDEX or packed[name][0] == OTHER:
+            if name in _INDEX or packed[name][0] == SeriesFormat.JSON:
                 continue
             numbers = [float(value) for value in values]
             for totals in self._totals:
-                totals.add(name, numbers)
+                totals.add(name, numbers, (steps[-1], columns["time_ns"][-1]))
             for key, value in _statistics(numbers).items():
                 described = statistics.setdefault(key, {})
                 if len(described) < _MOST_DESCRIBED:
@@ -191,6 +204,14 @@ def _as_numbers(numbers: Mapping[str, Any], repairs: Repairs) -> dict[str, Any]:
     return {name: float(value) if type(value) is bool else value for name, value in cleaned.items() if name in numbers}
 
 
+def _sum(finite: list[float]) -> float:
+    """An exact sum; infinity where it is beyond a double."""
+    try:
+        return math.fsum(finite)
+    except OverflowError:
+        return sum(finite)
+
+
 def _statistics(numbers: list[float]) -> dict[str, float | int]:
     """First, last, and over the finite values minimum, maximum and mean; how many are not finite, where any is."""
     finite = [number for number in numbers if math.isfinite(number)]
@@ -199,8 +220,17 @@ def _statistics(numbers: list[float]) -> dict[str, float | int]:
         attr.CRUCIBLE_WINDOW_LAST_TEMPLATE: numbers[-1],
         attr.CRUCIBLE_WINDOW_MIN_TEMPLATE: min(finite, default=math.nan),
         attr.CRUCIBLE_WINDOW_MAX_TEMPLATE: max(finite, default=math.nan),
-        attr.CRUCIBLE_WINDOW_MEAN_TEMPLATE: math.fsum(finite) / len(finite) if finite else math.nan,
+        attr.CRUCIBLE_WINDOW_MEAN_TEMPLATE: _sum(finite) / len(finite) if finite else math.nan,
     }
     if len(finite) < len(numbers):
         found[attr.CRUCIBLE_WINDOW_NONFINITE_TEMPLATE] = len(numbers) - len(finite)
     return found
+
+
+def _forget_all() -> None:
+    for windows in list(_windows):
+        windows.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

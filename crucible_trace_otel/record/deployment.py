@@ -7,12 +7,12 @@ with crucible.deployment("digits-api", environment="staging", model=saved) as de
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from crucible_trace_otel.record._files import ModelLoad, StoredFile, saved_at
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
-from crucible_trace_otel.record._links import LinkTarget, links_with
+from crucible_trace_otel.record._links import Links, LinkTarget, LinkTargets, links_with
 from crucible_trace_otel.record._operation import Operation, current_operation
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
@@ -30,12 +30,14 @@ class Inference(Operation):
         self,
         about: object = "inference",
         *,
+        of: "Deployment | None" = None,
         batch_size: int | None = None,
-        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
-        links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+        depends_on: LinkTargets | None = None,
+        links: Links | None = None,
     ) -> None:
         attributes = {attr.CRUCIBLE_INFERENCE_BATCH_SIZE: batch_size}
         super().__init__(about, attributes=attributes, depends_on=depends_on, links=links)
+        self._within = of
 
 
 class Deployment(Operation):
@@ -50,14 +52,16 @@ class Deployment(Operation):
         environment: str | None = None,
         version: str | None = None,
         model: LinkTarget | None = None,
-        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
-        links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+        depends_on: LinkTargets | None = None,
+        links: Links | None = None,
     ) -> None:
         attributes = {
             attr.DEPLOYMENT_NAME: name,
             attr.DEPLOYMENT_ENVIRONMENT_NAME: environment,
             attr.CRUCIBLE_DEPLOYMENT_TARGET_VERSION: version,
+            attr.CRUCIBLE_MODEL_NAME: model if isinstance(model, str) else None,
         }
+        model = None if isinstance(model, str) else model
         serves = {} if model is None else {LinkType.SERVES: model}
         super().__init__(name, attributes=attributes, depends_on=depends_on, links=links_with(serves, links))
         self.model = model
@@ -71,7 +75,7 @@ class Deployment(Operation):
             path: Its file.
             read: Called with `path` to read it; the result is the returned object's `.value`.
         """
-        loaded = ModelLoad(path, {}).perform(read)
+        loaded = ModelLoad(path, {}, within=self).perform(read)
         self._serve(loaded.path)
         return loaded
 
@@ -88,11 +92,12 @@ class Deployment(Operation):
         about: str = "inference",
         *,
         batch_size: int | None = None,
-        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
+        depends_on: LinkTargets | None = None,
+        links: Links | None = None,
     ) -> Inference:
         """One use of the served model: see `crucible.inference`."""
-        links = {} if self.model is None else {LinkType.SERVES: self.model}
-        return Inference(about, batch_size=batch_size, depends_on=depends_on, links=links)
+        serves = {} if self.model is None else {LinkType.SERVES: self.model}
+        return Inference(about, of=self, batch_size=batch_size, depends_on=depends_on, links=links_with(serves, links))
 
 
 @forgiving
@@ -102,8 +107,8 @@ def deployment(
     environment: str | None = None,
     version: str | None = None,
     model: LinkTarget | None = None,
-    depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
-    links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+    depends_on: LinkTargets | None = None,
+    links: Links | None = None,
 ) -> Deployment:
     """A deployment, to be used in `with`, or by `start()` and `stop()`.
 
@@ -111,7 +116,7 @@ def deployment(
         name: The service it brings the model into.
         environment: Where: `staging`, `production`.
         version: The version that serves from now on.
-        model: The saved model or checkpoint it serves.
+        model: The saved model or checkpoint it serves, or only its name.
         depends_on: Records it rests on.
         links: Other causal links: link type to its target or targets.
     """
@@ -124,7 +129,8 @@ def inference(
     about: str = "inference",
     *,
     batch_size: int | None = None,
-    depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
+    depends_on: LinkTargets | None = None,
+    links: Links | None = None,
 ) -> Inference:
     """One use of a served model, linked to what the enclosing deployment serves.
 
@@ -132,10 +138,11 @@ def inference(
         about: What is asked of it, in a few words.
         batch_size: How many inputs.
         depends_on: Records it rests on.
+        links: Other causal links: link type to its target or targets.
     """
     serving = current_operation()
     while serving is not None and not isinstance(serving, Deployment):
         serving = serving.outer
     if serving is not None:
-        return serving.inference(about, batch_size=batch_size, depends_on=depends_on)
-    return Inference(about, batch_size=batch_size, depends_on=depends_on)
+        return serving.inference(about, batch_size=batch_size, depends_on=depends_on, links=links)
+    return Inference(about, batch_size=batch_size, depends_on=depends_on, links=links)

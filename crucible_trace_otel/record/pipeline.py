@@ -10,11 +10,11 @@ with crucible.pipeline("nightly") as nightly:
 def clean(rows): ...
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from crucible_trace_otel.record._guard import forgiving
-from crucible_trace_otel.record._links import LinkTarget
+from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
@@ -33,19 +33,18 @@ class Stage(Operation):
         *,
         of: "Pipeline | None" = None,
         config: Mapping[str, Any] | None = None,
-        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
-        links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+        depends_on: LinkTargets | None = None,
+        links: Links | None = None,
     ) -> None:
         attributes = {attr.CRUCIBLE_STAGE_NAME: name, attr.CRUCIBLE_STAGE_CONFIG: config}
         super().__init__(name, target=name, attributes=attributes, depends_on=depends_on, links=links)
-        self._of = of
+        self._within = of
 
     def _on_start(self) -> dict[str, Any]:
         """What is recorded inside a stage carries its id; its index is its place in the order of starts."""
-        if self._of is None and isinstance(self._outer, Pipeline):
-            self._of = self._outer
+        of = self._within or self._outer
         self._inherits = {attr.CRUCIBLE_STAGE_ID: self.event_id}
-        return {attr.CRUCIBLE_STAGE_INDEX: self._of._count_stage() if self._of else None}
+        return {attr.CRUCIBLE_STAGE_INDEX: of._count_stage() if isinstance(of, Pipeline) else None}
 
 
 class Pipeline(Operation):
@@ -57,8 +56,8 @@ class Pipeline(Operation):
         self,
         name: object,
         *,
-        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
-        links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+        depends_on: LinkTargets | None = None,
+        links: Links | None = None,
     ) -> None:
         super().__init__(
             name, target=name, attributes={attr.CRUCIBLE_PIPELINE_NAME: name}, depends_on=depends_on, links=links
@@ -74,8 +73,8 @@ class Pipeline(Operation):
         name: str,
         *,
         config: Mapping[str, Any] | None = None,
-        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
-        links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+        depends_on: LinkTargets | None = None,
+        links: Links | None = None,
     ) -> Stage:
         """A stage of this pipeline: see `crucible.stage`."""
         return Stage(name, of=self, config=config, depends_on=depends_on, links=links)
@@ -94,8 +93,8 @@ class Pipeline(Operation):
 def pipeline(
     name: str,
     *,
-    depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
-    links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+    depends_on: LinkTargets | None = None,
+    links: Links | None = None,
 ) -> Pipeline:
     """A pipeline, to be used in `with`, as a decorator, or by `start()` and `stop()`.
 
@@ -112,8 +111,8 @@ def stage(
     name: str,
     *,
     config: Mapping[str, Any] | None = None,
-    depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
-    links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+    depends_on: LinkTargets | None = None,
+    links: Links | None = None,
 ) -> Stage:
     """A stage, to be used in `with`, as a decorator, or by `start()` and `stop()`.
 
@@ -123,4 +122,6 @@ def stage(
         depends_on: Records it rests on, such as the stage before it.
         links: Other causal links: link type to its target or targets.
     """
+    if callable(name):  # a bare `@stage`, which names the stage after the function
+        return Stage(getattr(name, "__name__", name))(name)  # type: ignore[return-value]
     return Stage(name, config=config, depends_on=depends_on, links=links)

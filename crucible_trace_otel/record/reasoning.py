@@ -6,16 +6,17 @@ with crucible.reasoning_chain("choose a cache") as chain:
     chain.update_confidence(lru, 0.9, reasoning="measured")
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
+from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._guard import forgiving, guarded
-from crucible_trace_otel.record._links import LinkTarget, links_with
+from crucible_trace_otel.record._links import Links, LinkTarget, LinkTargets, links_with
 from crucible_trace_otel.record._operation import Operation, Recorded, record_moment
-from crucible_trace_otel.record._values import printable, with_template
+from crucible_trace_otel.record._values import one_line, printable, with_template
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.semconv.enums import LinkType
@@ -46,9 +47,9 @@ class DecisionDetails(TypedDict, total=False):
     """What else was considered."""
     parent: LinkTarget
     """The decision this one grew out of."""
-    depends_on: LinkTarget | Iterable[LinkTarget]
+    depends_on: LinkTargets
     """What it rests on."""
-    links: Mapping[str, LinkTarget | Iterable[LinkTarget]]
+    links: Links
     """Other causal links: link type to its target or targets."""
     code_section: str
     """The code it is about."""
@@ -73,11 +74,14 @@ class ReasoningChain(Operation):
         name: object,
         *,
         description: str | None = None,
-        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
-        links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+        depends_on: LinkTargets | None = None,
+        links: Links | None = None,
     ) -> None:
         attributes = {attr.CRUCIBLE_CHAIN_NAME: name, attr.CRUCIBLE_CHAIN_DESCRIPTION: description}
         super().__init__(name, attributes=attributes, depends_on=depends_on, links=links)
+
+    def _prepare(self) -> None:
+        super()._prepare()
         self._confidences: dict[str, float] = {}  # what an earlier decision's confidence has become
 
     @guarded(_not_recorded)
@@ -175,8 +179,8 @@ def reasoning_chain(
     name: str,
     *,
     description: str | None = None,
-    depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
-    links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+    depends_on: LinkTargets | None = None,
+    links: Links | None = None,
 ) -> ReasoningChain:
     """A line of reasoning, to be used in `with`, as a decorator, or by `start()` and `stop()`.
 
@@ -194,7 +198,11 @@ def _confidence(given: Any) -> tuple[float | None, dict[str, Any]]:
     try:
         confidence = float(given)
     except Exception:  # noqa: BLE001 - any object may be given, and its __float__ may do anything
+        if given is not None:
+            said = one_line(given)
+            warn_once(f"confidence {said}", f"A confidence is a number from 0 to 1: {said!r} is kept as metadata only.")
         return None, {} if given is None else {"confidence_given": printable(given)}
     if 0.0 <= confidence <= 1.0:
         return confidence, {}
+    warn_once(f"confidence {confidence}", f"A confidence goes from 0 to 1: {confidence} is kept as metadata only.")
     return None, {"confidence_given": confidence}

@@ -19,7 +19,7 @@ from crucible_trace_otel.record._failure import Outcome
 from crucible_trace_otel.record._files import CheckpointLoad, CheckpointSave, ModelSave, StoredFile
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id, trace_id_of_run
-from crucible_trace_otel.record._links import LinkTarget
+from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation, Recorded, emit_event, not_recorded, record_moment
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.record._windows import StepTotals, StepWindows
@@ -46,7 +46,7 @@ class _Training(Operation):
             step: Its index in the run; one more than the last when not given.
             **numbers: What was measured, by name: `loss=0.3, learning_rate=0.01`. numpy and torch scalars are numbers.
         """
-        if self.is_recording:
+        if self._run._records() and self._records():
             self._record_row(events.STEPS_RECORDED, self._run._step_index(step), numbers)
 
     @guarded(nothing)
@@ -58,7 +58,7 @@ class _Training(Operation):
             step: The step it belongs to; the last recorded one when not given.
             **numbers: Further norms or shares, by name.
         """
-        if self.is_recording:
+        if self._run._records() and self._records():
             of_step = max(self._run._next_step - 1, 0) if step is None else _as_step(step)
             self._record_row(events.GRADIENT_COMPUTED, of_step, {"norm": norm, **numbers})
 
@@ -74,7 +74,6 @@ class _Training(Operation):
         return record_moment(self, spans.VALIDATION_RUN, said or "validation", attributes)
 
     def _record_row(self, event_name: str, step: int, numbers: dict[str, Any]) -> None:
-        self._run._settle()
         self._windows.add(event_name, step, numbers)
 
 
@@ -86,9 +85,17 @@ class Epoch(_Training):
     def __init__(self, run: "TrainingRun", index: int) -> None:
         super().__init__(f"epoch {printable(index)}", attributes={attr.CRUCIBLE_TRAINING_EPOCH_INDEX: index})
         self.index = index
-        self._run = run
+        self._run = self._within = run
+        self._open_windows()
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        if hasattr(self, "_run"):  # a fresh twin, for a call of a decorated function
+            self._open_windows()
+
+    def _open_windows(self) -> None:
         self._totals = StepTotals()
-        self._windows = StepWindows(self, self._totals, run._totals)
+        self._windows = StepWindows(self, self._totals, self._run._totals)
 
     def _before_end(self) -> None:
         """Close its windows, and give its mean loss to queries that see span attributes only."""
@@ -109,8 +116,8 @@ class TrainingRun(_Training):
         hyperparameters: Mapping[str, Any] | None = None,
         dataset: str | None = None,
         model: str | None = None,
-        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
-        links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+        depends_on: LinkTargets | None = None,
+        links: Links | None = None,
     ) -> None:
         attributes = {
             attr.CRUCIBLE_RUN_NAME: name,
@@ -158,7 +165,7 @@ class TrainingRun(_Training):
         epoch: int | None = None,
         best: bool | None = None,
         metrics: Mapping[str, Any] | None = None,
-        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
+        depends_on: LinkTargets | None = None,
     ) -> StoredFile:
         """Record a checkpoint with its size, SHA-256 and the time it took; the digest is computed on another thread.
 
@@ -184,7 +191,7 @@ class TrainingRun(_Training):
             attr.CRUCIBLE_CHECKPOINT_BEST: best,
             **with_template(attr.CRUCIBLE_CHECKPOINT_METRIC_TEMPLATE, _doubles(metrics)),
         }
-        return CheckpointSave(path, attributes, depends_on).perform(write)
+        return CheckpointSave(path, attributes, depends_on, self).perform(write)
 
     @forgiving
     def load_checkpoint(self, path: str | os.PathLike[str], *, read: Callable[[Any], Any] | None = None) -> StoredFile:
@@ -194,7 +201,7 @@ class TrainingRun(_Training):
             path: Its file.
             read: Called with `path` to read it; the result is the returned object's `.value`.
         """
-        return CheckpointLoad(path, {}).perform(read)
+        return CheckpointLoad(path, {}, within=self).perform(read)
 
     @forgiving
     def save_model(
@@ -204,7 +211,7 @@ class TrainingRun(_Training):
         write: Callable[[Any], Any] | None = None,
         name: str | None = None,
         version: str | None = None,
-        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
+        depends_on: LinkTargets | None = None,
     ) -> StoredFile:
         """Record the finished model with its size, SHA-256 and the time it took to write.
 
@@ -217,9 +224,9 @@ class TrainingRun(_Training):
         """
         attributes = {
             attr.CRUCIBLE_MODEL_NAME: name or self._given.get(attr.CRUCIBLE_MODEL_NAME),
-            attr.CRUCIBLE_MODEL_VERSION: version,
+            attr.CRUCIBLE_MODEL_VERSION: None if version is None else printable(version),
         }
-        return ModelSave(path, attributes, depends_on).perform(write)
+        return ModelSave(path, attributes, depends_on, self).perform(write)
 
     @guarded(nothing)
     def stop_early(
@@ -247,14 +254,14 @@ class TrainingRun(_Training):
         emit_event(self, events.EARLY_STOPPED, {attr.CRUCIBLE_ABOUT: reason, **attributes})
         self.set(attributes)
 
-    @guarded(not_recorded(events.HYPERPARAMETER_TUNED))
+    @guarded(not_recorded(spans.HYPERPARAMETER_TUNED))
     def tune_hyperparameter(
         self,
         name: str,
         value: Any,
         *,
         reason: str | None = None,
-        depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
+        depends_on: LinkTargets | None = None,
     ) -> Recorded:
         """Record that a hyperparameter was given another value during the run.
 
@@ -269,7 +276,7 @@ class TrainingRun(_Training):
             **with_template(attr.CRUCIBLE_TRAINING_HYPERPARAMETER_TEMPLATE, {name: value}),
         }
         said = f"{printable(name)} = {_short(value)}"
-        return record_moment(self, events.HYPERPARAMETER_TUNED, said, attributes, depends_on=depends_on)
+        return record_moment(self, spans.HYPERPARAMETER_TUNED, said, attributes, depends_on=depends_on)
 
     def _step_index(self, step: int | None) -> int:
         """The index of the step that is recorded now."""
@@ -305,8 +312,8 @@ def training_run(
     hyperparameters: Mapping[str, Any] | None = None,
     dataset: str | None = None,
     model: str | None = None,
-    depends_on: LinkTarget | Iterable[LinkTarget] | None = None,
-    links: Mapping[str, LinkTarget | Iterable[LinkTarget]] | None = None,
+    depends_on: LinkTargets | None = None,
+    links: Links | None = None,
 ) -> TrainingRun:
     """A training run, to be used in `with`, or by `start()` and `stop()`.
 

@@ -306,6 +306,12 @@ CRUCIBLE_LINK_TYPE: Final = "crucible.link.type"
 CRUCIBLE_METRIC_NAME: Final = "crucible.metric.name"
 """Name of the user's metric that one point of `crucible.training.metric` belongs to."""
 
+CRUCIBLE_MODEL_CHANGED: Final = "crucible.model.changed"
+"""The file changed while it was digested, so no digest is given."""
+
+CRUCIBLE_MODEL_DIGEST_MISMATCH: Final = "crucible.model.digest_mismatch"
+"""The digest of the loaded file differs from the one recorded when it was saved."""
+
 CRUCIBLE_MODEL_FORMAT: Final = "crucible.model.format"
 """Format of the model."""
 

@@ -167,6 +167,8 @@ _MODEL: Final[Mapping[str, RequirementLevel]] = {
     "crucible.model.path": "recommended",
     "crucible.model.sha256": "recommended",
     "crucible.model.size": "recommended",
+    "crucible.model.changed": "recommended",
+    "crucible.model.digest_mismatch": "recommended",
     "crucible.model.format": "recommended",
     "crucible.model.parameter.count": "recommended",
 }
@@ -925,6 +927,18 @@ ATTRIBUTES: Final[Mapping[str, AttributeDefinition]] = {
         key="crucible.metric.name",
         type="string",
         brief="Name of the user's metric that one point of `crucible.training.metric` belongs to.",
+        stability="development",
+    ),
+    "crucible.model.changed": AttributeDefinition(
+        key="crucible.model.changed",
+        type="boolean",
+        brief="The file changed while it was digested, so no digest is given.",
+        stability="development",
+    ),
+    "crucible.model.digest_mismatch": AttributeDefinition(
+        key="crucible.model.digest_mismatch",
+        type="boolean",
+        brief="The digest of the loaded file differs from the one recorded when it was saved.",
         stability="development",
     ),
     "crucible.model.format": AttributeDefinition(

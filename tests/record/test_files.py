@@ -22,6 +22,20 @@ WORDS = b"weights"
 DIGEST = sha256(WORDS).hexdigest()
 
 
+@pytest.fixture(autouse=True)
+def _every_file_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the files of these tests take the thread."""
+    monkeypatch.setattr(_digests, "_SMALL", -1)
+
+
+def test_a_small_file_is_digested_at_once(recorded: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_digests, "_SMALL", 1 << 16)
+    with crucible.training_run("r") as run:
+        stored = run.save_checkpoint(tmp_path / "a", write=write)
+        assert stored.digest(0).sha256 == DIGEST
+        assert [span.name for span in recorded.spans] == ["checkpoint_save"]
+
+
 def write(path: Any) -> str:
     Path(path).write_bytes(WORDS)
     return "written"

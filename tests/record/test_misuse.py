@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -114,3 +115,92 @@ def test_a_pipe_in_place_of_a_checkpoint_holds_nothing_up(
     assert drain(5)
     assert "no regular file" in warned[0]
     assert {span.name for span in recorded.spans} == {"training_run", "checkpoint_save"}
+
+
+def test_a_bare_stage_decorator_names_the_stage_after_the_function(recorded: Recording) -> None:
+    @crucible.stage
+    def double(value: int) -> int:
+        return 2 * value
+
+    assert double(3) == 6
+    assert recorded.trees() == [node("stage double", "double")]
+
+
+def test_what_an_object_makes_on_another_thread_belongs_to_it(recorded: Recording, tmp_path: Path) -> None:
+    with (
+        crucible.pipeline("p") as pipeline,
+        crucible.training_run("run") as run,
+        crucible.deployment("d") as deployment,
+        ThreadPoolExecutor(1) as pool,
+    ):
+
+        def elsewhere() -> None:
+            with pipeline.stage("s"), crucible.stage("inside"):
+                pass
+            run.save_checkpoint(tmp_path / "c", write=lambda path: path.write_text("c"))
+            with deployment.inference("i"):
+                pass
+
+        pool.submit(elsewhere).result()
+        pool.submit(elsewhere).result()
+    (tree,) = recorded.trees()
+    stages = [node("stage s", "s", node("stage inside", "inside"))] * 2
+    assert [child for child in tree.inside if child.name.startswith("stage")] == stages
+    parents = {span.name: span.parent.span_id for span in recorded.spans if span.parent}
+    assert parents["checkpoint_save"] == run.span_context.span_id
+    assert parents["inference"] == deployment.span_context.span_id
+
+
+def test_an_exception_after_a_broken_off_loop_is_recorded_once(recorded: Recording) -> None:
+    with pytest.raises(OSError, match="full"), crucible.training_run("run") as run:
+        for _ in run.epochs(3):
+            break
+        run.save_model("m", write=lambda _: (_ for _ in ()).throw(OSError("full")))
+    epoch, model, outer = recorded.one("epoch"), recorded.one("model_save"), recorded.one("training_run")
+    assert epoch.status.is_ok
+    assert not epoch.events
+    assert [event.name for event in model.events] == ["exception"]
+    assert not outer.events
+
+
+def test_the_last_loss_is_that_of_the_last_step_whatever_window_closes_last(recorded: Recording) -> None:
+    with crucible.training_run("run") as run:
+        for step in range(300):
+            run.record_step(loss=float(step))
+            if step == 10:
+                run.record_step(loss=999.0, eval_loss=1.0)
+    assert recorded.one("training_run").attributes["crucible.training.loss.value"] == 299.0
+
+
+def test_numbers_near_the_end_of_the_doubles_lose_no_row(recorded: Recording) -> None:
+    with crucible.training_run("run") as run:
+        for _ in range(4):
+            run.record_step(loss=1.7e308)
+            run.record_gradient(-1.7e308, other=1.0)
+    events = recorded.one("training_run").events
+    assert [event.attributes["crucible.window.count"] for event in events] == [4, 4]
+    assert events[0].attributes["crucible.window.mean.loss"] == float("inf")
+
+
+def test_failing_without_a_word_is_a_failure_all_the_same(recorded: Recording) -> None:
+    crucible.stage("s").start().fail(None)
+    assert recorded.one("stage s").attributes["error.type"] == "_OTHER"
+
+
+@pytest.mark.parametrize("confidence", [95, "high", float("nan")])
+def test_a_confidence_that_is_none_is_warned_about(recorded: Recording, warned: list[str], confidence: object) -> None:
+    with crucible.reasoning_chain("c") as chain:
+        assert chain.form_hypothesis("h", confidence=confidence).confidence is None
+    assert "from 0 to 1" in warned[0]
+
+
+def test_a_forked_child_does_not_write_the_steps_of_its_parent(recorded: Recording) -> None:
+    with crucible.training_run("run") as run:
+        run.record_step(loss=1.0)
+        child = os.fork()
+        if child == 0:
+            run.stop()
+            kept = sum(len(span.events) for span in recorded.spans)
+            os._exit(kept)
+        assert os.waitpid(child, 0)[1] == 0
+    assert len(recorded.one("training_run").events) == 1

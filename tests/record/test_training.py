@@ -197,11 +197,11 @@ def test_a_call_that_is_wrong_is_warned_about_and_goes_on(recorded: Recording, w
         run.record_step(loss=1.0)
     names = [text.split("()")[0] for text in warned]
     assert names == [
-        "_Training.record_step",
-        "_Training.record_step",
-        "_Training.record_gradient",
-        "_Training.record_gradient",
-        "_Training.record_validation",
+        "Training.record_step",
+        "Training.record_step",
+        "Training.record_gradient",
+        "Training.record_gradient",
+        "Training.record_validation",
         "TrainingRun.stop_early",
         "TrainingRun.tune_hyperparameter",
     ]

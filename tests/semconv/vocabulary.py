@@ -108,7 +108,7 @@ _ATTRIBUTES = """
 @window.series: columns formats values
 @abnormal: kind column value expected
 @checkpoint: path sha256 size format step epoch best digest_mismatch changed metric*
-@model: name version path sha256 size format parameter.count
+@model: name version path sha256 size format parameter.count changed digest_mismatch
 @dataset: name version sha256 size rows split
 @tuning: study.name trial.index trial.state objective value direction
 @pipeline: name id
