@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from crucible_trace_otel.renderers import render
     from crucible_trace_otel.sdk import Handle, Report, configure, flush, shutdown
     from crucible_trace_otel.store import open_store
+    from crucible_trace_otel.trace.causality import causes
+    from crucible_trace_otel.trace.steps import step_rows
 
 __all__ = [
     "ConfigurationError",
@@ -52,6 +54,7 @@ __all__ = [
     "StoredFile",
     "TrainingRun",
     "__version__",
+    "causes",
     "configure",
     "current_operation",
     "deployment",
@@ -63,10 +66,12 @@ __all__ = [
     "render",
     "shutdown",
     "stage",
+    "step_rows",
     "training_run",
 ]
 
 _LAZY = {
+    "causes": "crucible_trace_otel.trace.causality",
     "Handle": "crucible_trace_otel.sdk",
     "JournalSpanProcessor": "crucible_trace_otel.journal.processor",
     "Report": "crucible_trace_otel.sdk",
@@ -75,6 +80,7 @@ _LAZY = {
     "open_store": "crucible_trace_otel.store",
     "render": "crucible_trace_otel.renderers",
     "shutdown": "crucible_trace_otel.sdk",
+    "step_rows": "crucible_trace_otel.trace.steps",
 }
 
 

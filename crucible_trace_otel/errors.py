@@ -16,8 +16,8 @@ __all__ = ["ConfigurationError", "CrucibleError", "FormatError", "NotFoundError"
 
 logger = logging.getLogger("crucible_trace_otel")
 
-_MOST_REMEMBERED = 1_000
-_said: set[str] = set()
+_MOST_OF_A_KIND = 20
+_said: dict[str, set[str]] = {}
 
 
 class CrucibleError(Exception):
@@ -43,11 +43,14 @@ class FormatError(CrucibleError, ValueError):
 def warn_once(key: str, message: str, *, exc_info: bool = False) -> None:
     """Log `message` as a warning the first time `key` is seen in this process; never raises.
 
-    Recording reports its troubles through here: a training loop that makes the same mistake a million
-    times gets one line.
+    Recording reports its troubles through here: a training loop that makes the same mistake a million times gets one
+    line, and one that makes a million different ones of a kind (the first word of `key`) gets twenty.
     """
-    if key in _said or len(_said) >= _MOST_REMEMBERED:
+    of_this_kind = _said.setdefault(key.partition(" ")[0], set())
+    if key in of_this_kind or len(of_this_kind) > _MOST_OF_A_KIND:
         return
-    _said.add(key)
+    of_this_kind.add(key)
+    if len(of_this_kind) > _MOST_OF_A_KIND:
+        message = "There are more warnings of the last kind; they are not shown."
     with contextlib.suppress(Exception):  # a broken log handler of the host must not reach the recorder
         logger.warning("%s", message, exc_info=exc_info)

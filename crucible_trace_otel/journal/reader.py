@@ -10,6 +10,8 @@ from crucible_trace_otel.errors import StoreError
 from crucible_trace_otel.journal.records import VERSION, Damage, RecordType, scan
 from crucible_trace_otel.journal.segment import SUFFIX
 
+_MUCH = 1 << 26
+
 __all__ = ["JournalContent", "StoredSpan", "read_directory", "read_segment"]
 
 
@@ -42,7 +44,7 @@ def read_directory(path: str | os.PathLike[str]) -> JournalContent:
     """Read every segment of the journal at `path`, also while it is being written.
 
     Raises:
-        StoreError: `path` is no directory or holds no segment.
+        StoreError: `path` is no directory, or holds other things than segments.
     """
     directory = Path(path)
     if not directory.is_dir():
@@ -50,10 +52,10 @@ def read_directory(path: str | os.PathLike[str]) -> JournalContent:
             f"No journal at {directory}: it is no directory. Record something first, or name another place."
         )
     segments = sorted(directory.glob(f"*{SUFFIX}"))
-    if not segments:
-        raise StoreError(
-            f"No journal in {directory}: it holds no *{SUFFIX} file. Record something first, or name another place."
-        )
+    if not segments and any(directory.iterdir()):  # an empty one is a journal in which nothing has ended yet
+        inside = directory / ".crucible"
+        way_out = f"Did you mean {inside}?" if inside.is_dir() else "Record something first, or name another place."
+        raise StoreError(f"No journal in {directory}: it holds no *{SUFFIX} file. {way_out}")
     contents = [read_segment(segment) for segment in segments]
     return JournalContent(
         spans=tuple(span for content in contents for span in content.spans),
@@ -67,8 +69,9 @@ def read_segment(path: Path) -> JournalContent:
     """Read one segment; a file that cannot be opened is reported in `unreadable`. Never raises."""
     try:
         data = _read_regular_file(path)
-    except OSError as error:
-        return JournalContent((), unreadable=(f"{path.name}: {error.strerror or error}",))
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or error or "it does not fit into memory"
+        return JournalContent((), unreadable=(f"{path.name}: {reason}",))
     spans: list[StoredSpan] = []
     messages: dict[int, bytes] = {}
     damaged = torn = 0
@@ -100,4 +103,7 @@ def _read_regular_file(path: Path) -> bytes:
         os.close(fd)
         raise OSError(0, "not a regular file")
     with os.fdopen(fd, "rb") as file:
+        status = os.fstat(fd)
+        if status.st_size > _MUCH and getattr(status, "st_blocks", status.st_size) * 512 < status.st_size // 2:
+            raise OSError(0, "a sparse file, which no writer of ours makes")
         return file.read()

@@ -5,6 +5,8 @@ import secrets
 import threading
 import time
 import weakref
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 from crucible_trace_otel.journal.records import RecordType, frame
@@ -19,12 +21,12 @@ _writers: "weakref.WeakSet[SegmentWriter]" = weakref.WeakSet()
 class SegmentWriter:
     """Appends records to a file of this process in `directory`; both are made at the first append.
 
-    The directory is readable by its owner only (0700), the file too (0600), under any umask. A forked child gets a
-    file of its own.
+    What is made is readable by its owner only (0700, 0600), under any umask; a directory that is there keeps its mode.
+    A forked child gets a file of its own.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self.directory = Path(directory)
+        self.directory = Path(directory).absolute()  # a program may change its working folder
         self._fd: int | None = None
         self._identity: tuple[int, int] | None = None
         self._has_name = False
@@ -33,7 +35,9 @@ class SegmentWriter:
 
     def _start(self) -> None:
         """Begin with no file: at construction, and in a forked child, whose lock may be held by a lost thread."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler or the garbage collector may record in here again
+        self._waiting: deque[tuple[bytes, bytes, bytes]] = deque()
+        self._is_writing = False
         self._size = 0
         self._numbers: dict[tuple[RecordType, bytes], int] = {}
 
@@ -42,21 +46,49 @@ class SegmentWriter:
 
         The bytes are with the operating system when this returns: they survive the death of the process.
 
+        Called again from within itself, by a signal handler or a finalizer, it leaves the span to the interrupted call.
+        A span whose append an exception such as KeyboardInterrupt breaks off is written by the next call.
+
         Raises:
             OSError: The record is not stored, and the file ends where it ended before.
         """
         with self._lock:
-            self._settle()
-            resource_number = self._number_of(RecordType.RESOURCE, resource)
-            scope_number = self._number_of(RecordType.SCOPE, scope)
-            references = resource_number.to_bytes(4, "little") + scope_number.to_bytes(4, "little")
-            self._write(frame(RecordType.SPAN, references + span))
+            self._waiting.append((resource, scope, span))
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        if self._is_writing:
+            return
+        self._is_writing = True
+        try:
+            while self._waiting:
+                try:
+                    self._append(*self._waiting[0])
+                except Exception:
+                    self._waiting.popleft()
+                    raise
+                self._waiting.popleft()
+        finally:
+            self._is_writing = False
+
+    def _append(self, resource: bytes, scope: bytes, span: bytes) -> None:
+        self._settle()
+        resource_number = self._number_of(RecordType.RESOURCE, resource)
+        scope_number = self._number_of(RecordType.SCOPE, scope)
+        references = resource_number.to_bytes(4, "little") + scope_number.to_bytes(4, "little")
+        self._write(frame(RecordType.SPAN, references + span))
 
     def close(self) -> None:
-        """Close the file; the next append opens another. Never raises."""
-        with self._lock:
+        """Write what waits and close the file; the next append opens another. Never raises."""
+        with self._lock, suppress(OSError):
+            if self._is_writing:
+                return
+            self._write_waiting()
             self._settle()
             self._drop()
+
+    def __del__(self) -> None:
+        self.close()
 
     def _settle(self) -> None:
         """Leave a file that is lost: its descriptor was closed by somebody else, or it was deleted.
@@ -97,7 +129,7 @@ class SegmentWriter:
         try:
             while written < len(record):
                 written += os.write(self._fd, record[written:])
-        except OSError:
+        except BaseException:
             if written:
                 os.ftruncate(self._fd, self._size)
             raise
@@ -124,7 +156,7 @@ class SegmentWriter:
 
 
 def make_private_directory(directory: Path) -> None:
-    """Make `directory` with its parents; what is made here is readable by its owner only.
+    """Make `directory` with its parents; what is made here is readable by its owner only, what is there stays.
 
     Raises:
         OSError: It cannot be made, or something that is no directory has its name.

@@ -2,6 +2,8 @@
 
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import suppress
+from contextvars import copy_context
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -17,6 +19,8 @@ F = TypeVar("F")
 
 def traced(operation: "Operation", function: F) -> F:
     """`function` with each of its calls recorded as a fresh copy of `operation`, which has not started."""
+    if isinstance(function, (staticmethod, classmethod)):
+        return cast("F", type(function)(traced(operation, function.__func__)))
     wrapped = cast("Callable[..., Any]", function)
     if inspect.isasyncgenfunction(wrapped):
         traced_function: Callable[..., Any] = _traced_async_generator(operation, wrapped)
@@ -77,13 +81,20 @@ def _traced_generator(operation: "Operation", function: Callable[..., Any]) -> C
                 sent = yield item
                 step = partial(generator.send, sent)
             except GeneratorExit:
-                with body:
-                    generator.close()
-                    raise
+                # In a context of its own: Python 3.10 and 3.11 crash where the garbage collector closes a generator
+                # while a context variable is being set.
+                copy_context().run(_close, body, generator)
+                raise
             except BaseException as thrown:  # noqa: BLE001 - what the consumer throws belongs to the generator
                 step = partial(generator.throw, thrown)
 
     return traced_generator
+
+
+def _close(body: _Body, generator: Generator[Any, Any, Any]) -> None:
+    with suppress(GeneratorExit), body:
+        generator.close()
+        raise GeneratorExit
 
 
 def _traced_async_generator(operation: "Operation", function: Callable[..., Any]) -> Callable[..., Any]:

@@ -54,12 +54,12 @@ def digest_later(path: str | os.PathLike[str], done: Callable[[FileDigest], None
         _finish(job, _digest(job.path))
         return job.finished
     with _wake:
-        _jobs.append(job)
-        _wake.notify()
         if _worker is None or not _worker.is_alive():
             worker = threading.Thread(target=_work, name="crucible-digests", daemon=True)
             worker.start()
             _worker = worker
+        _jobs.append(job)
+        _wake.notify_all()
     return job.finished
 
 

@@ -42,11 +42,13 @@ def guarded(fallback: Callable[..., R]) -> Callable[[Callable[P, R]], Callable[P
 
 
 def forgiving(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a recording function drop keywords it does not know, with one warning, instead of raising.
+    """Make a recording function drop arguments it does not know, with one warning, instead of raising.
 
     For what cannot be guarded whole, because the user's own code runs inside it or its result must be real.
     """
-    known = set(signature(function).parameters)
+    parameters = signature(function).parameters
+    known = set(parameters)
+    positional = sum(parameter.kind is parameter.POSITIONAL_OR_KEYWORD for parameter in parameters.values())
     takes = ", ".join(sorted(known - {"self"}))
 
     @wraps(function)
@@ -57,7 +59,12 @@ def forgiving(function: Callable[P, R]) -> Callable[P, R]:
                 f"{function.__qualname__}() takes no {name!r}: it was left out. It takes {takes}.",
             )
             del kwargs[name]
-        return function(*args, **kwargs)
+        if len(args) > positional:
+            warn_once(
+                f"{function.__qualname__} positional",
+                f"{function.__qualname__}() takes {positional} arguments by position: the others were left out.",
+            )
+        return function(*args[:positional], **kwargs)  # type: ignore[arg-type]
 
     return call
 

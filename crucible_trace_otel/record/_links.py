@@ -7,6 +7,7 @@ it starts from.
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol, TypeAlias
 
 from opentelemetry.trace import Link, SpanContext
@@ -49,6 +50,7 @@ Links: TypeAlias = Mapping[str, LinkTargets]
 
 _MOST_REMEMBERED = 10_000
 _MOST_VISITED = 1_000
+_MOST_TARGETS = 1_000  # some iterables have no end
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ def _each(targets: Any) -> Iterator[Any]:
     if isinstance(targets, (str, SpanContext)) or not isinstance(targets, Iterable):
         yield targets
     else:
-        yield from (target for target in targets if target is not None)
+        yield from (target for target in islice(targets, _MOST_TARGETS) if target is not None)
 
 
 def _path(start: str, goal: str) -> list[str]:

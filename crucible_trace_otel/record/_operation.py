@@ -5,6 +5,7 @@ Everything in `record/` is built from three things here: `Operation` (something 
 """
 
 import copy
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -118,6 +119,7 @@ class Operation:
         self._context: Context | None = None
         self._abandoned: list[tuple[Operation, int]] = []
         self._started_at = self._clock_offset = self._last_child_end = 0
+        self._process = os.getpid()
 
     def _fresh(self) -> "Self":
         """The same operation, not started."""
@@ -250,6 +252,7 @@ class Operation:
         self._outer = outer if isinstance(outer, Operation) else None
         if self._outer is not None:
             self._outer._settle()
+        self._process = os.getpid()
         self.event_id = new_event_id()
         self._causes = causes_of(self.event_id, None, self._depends_on, self._links)
         self._started_at = self._start_clock()
@@ -287,17 +290,25 @@ class Operation:
             return
         for left, at in self._abandoned:
             left._finish(error, at)
+        now = self._now_ns()
         try:
-            if self.span.is_recording():
-                self._close(outcome_of(error), error)
+            try:
+                if self.span.is_recording():
+                    self._close(outcome_of(error), error)
+            finally:
                 self._before_end()
         finally:
             self.ended = True
             self._leave()
-            end = max(at_ns or self._now_ns(), self._started_at, self._last_child_end)
+            end = max(min(at_ns or now, now), self._started_at, self._last_child_end)
             if self._outer is not None:
                 self._outer._last_child_end = max(self._outer._last_child_end, end)
-            self.span.end(end)
+            if self._is_here():
+                self.span.end(end)
+
+    def _is_here(self) -> bool:
+        """Whether this process started it: a forked child leaves the spans of its parent to the parent."""
+        return self._process == os.getpid()
 
     @guarded(nothing)
     def _close(self, outcome: Outcome, error: BaseException | str | None) -> None:

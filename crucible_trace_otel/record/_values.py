@@ -62,6 +62,13 @@ def with_template(prefix: str, named: Mapping[Any, Any] | None) -> dict[str, Any
 
     The SDK keeps 128 attributes a span and drops the oldest without a word: our own names must not be pushed out.
     """
+    try:
+        return _with_template(prefix, named)
+    except Exception:  # noqa: BLE001 - any object may be given, and its methods may do anything
+        return {f"{prefix}.value": f"<unreadable {type(named).__qualname__}>"}
+
+
+def _with_template(prefix: str, named: Mapping[Any, Any] | None) -> dict[str, Any]:
     if not isinstance(named, Mapping):
         return {} if named is None else {f"{prefix}.value": named}
     attributes: dict[str, Any] = {}

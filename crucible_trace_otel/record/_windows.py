@@ -120,6 +120,7 @@ class StepWindows:
         """In a forked child: rows recorded before the fork are the parent's to write, and its lock may be held."""
         self._lock = threading.RLock()
         self._open.clear()
+        self._segment = None
 
     def _opened(self, key: tuple[str, tuple[str, ...]], now: int) -> _Window:
         """A new window; steps whose names alternate have one open each, up to eight."""
@@ -182,7 +183,7 @@ class StepWindows:
     def _holder(self, now: int) -> Operation:
         """The span for the next window's event: the owner at first, then segments, so that no span nears its limit."""
         young = now - self._owner._started_ns < _OWNER_HOLDS_NS
-        if self._segment is None and young and self._events_on_owner < _MOST_EVENTS:
+        if self._segment is None and young and self._owner._is_here() and self._events_on_owner < _MOST_EVENTS:
             self._events_on_owner += 1
             return self._owner
         if self._segment is not None and (self._events_on_segment >= _MOST_EVENTS or now >= self._segment_until):

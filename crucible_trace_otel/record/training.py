@@ -223,7 +223,7 @@ class TrainingRun(_Training):
             depends_on: Records it rests on, such as the checkpoint it was taken from.
         """
         attributes = {
-            attr.CRUCIBLE_MODEL_NAME: name or self._given.get(attr.CRUCIBLE_MODEL_NAME),
+            attr.CRUCIBLE_MODEL_NAME: name if name is not None else self._given.get(attr.CRUCIBLE_MODEL_NAME),
             attr.CRUCIBLE_MODEL_VERSION: None if version is None else printable(version),
         }
         return ModelSave(path, attributes, depends_on, self).perform(write)
@@ -340,8 +340,9 @@ def training_run(
 class _Epochs:
     """The loop over epochs. A generator would be told of an exception in the loop's body only as its closing."""
 
+    _epoch: Epoch | None = None
+
     def __init__(self, run: TrainingRun, indices: Iterable[int]) -> None:
-        self._epoch: Epoch | None = None
         self._run = run
         self._indices = iter(indices)
         run._loops.add(self)

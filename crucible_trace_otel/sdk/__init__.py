@@ -5,12 +5,18 @@
 Nothing here runs at import: no thread, no file, no socket before `configure()`.
 """
 
+# isort: off
+from crucible_trace_otel.sdk import _importable  # noqa: F401 - before anything else imports the SDK
+# isort: on
+
 import atexit
 import os
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.util import Finalize, register_after_fork
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +72,7 @@ class Handle:
 
         Never raises, and never waits longer.
         """
-        timeout = min(timeout, threading.TIMEOUT_MAX)
+        timeout = _seconds(timeout, _FLUSH_S)
         until = time.monotonic() + timeout
         drain(timeout)
         recorded = self._recorder.recorded
@@ -82,9 +88,9 @@ class Handle:
         """
         if self._closed:
             return self._report(self._recorder.recorded)
-        timeout = min(timeout, threading.TIMEOUT_MAX)
+        timeout = _seconds(timeout, _EXIT_S)
         until = time.monotonic() + timeout
-        drain(timeout / 2)  # the other half is for sending
+        drain(timeout / 2 if self._recorder.sender else timeout)  # the other half is for sending
         give_up()
         recorded = self._recorder.recorded
         if self._recorder.sender is not None:
@@ -105,7 +111,7 @@ class Handle:
             lost=journal.lost if journal else 0,
             acknowledged=acknowledged,
             endpoint=sender.endpoint if sender else None,
-            complete=sender is not None and acknowledged >= recorded,
+            complete=sender is not None and acknowledged >= recorded and not sender.has_missed,
         )
 
     def __enter__(self) -> "Self":
@@ -115,8 +121,13 @@ class Handle:
         self.shutdown()
 
 
+class _Handles(list[Handle]):
+    """A list that can be referred to weakly, as multiprocessing wants it."""
+
+
 _lock = threading.RLock()
-_current: list[Handle] = []
+_current = _Handles()
+"""The handle in use, if any."""
 
 
 def configure(
@@ -167,12 +178,14 @@ def configure(
             warn_once(
                 "resource kept", "The tracer provider that was set up before keeps its service name and resource."
             )
-        for previous in _current:
-            previous.shutdown()
         recorder = _recorder(settings, sends=provider is None or endpoint is not None)
+        for previous in _current:  # only now that nothing can fail any more
+            previous.shutdown()
         connect(provider or own_provider(settings), recorder)
         if not _current:
             atexit.register(_at_exit)
+            _end_with_workers()
+            register_after_fork(_current, lambda _: _end_with_workers())
         _current[:] = [Handle(recorder)]
         return _current[0]
 
@@ -188,6 +201,14 @@ def flush(timeout: float = _FLUSH_S) -> Report:
 def shutdown(timeout: float = _EXIT_S) -> Report:
     """Wait as `flush()` does, then stop sending; done by itself at the end of the process. Never raises."""
     return _current[0].shutdown(timeout) if _current else Report()
+
+
+def _seconds(given: Any, default: float) -> float:
+    """A time to wait: `given`, or the default where that is no number."""
+    if not isinstance(given, (int, float)) or given != given:  # noqa: PLR0124 - NaN alone differs from itself
+        warn_once(f"timeout {given!r}", f"timeout={given!r} is no number of seconds; {default:g} is used instead.")
+        return default
+    return max(0.0, min(float(given), threading.TIMEOUT_MAX))
 
 
 def _recorder(settings: Settings, *, sends: bool) -> Recorder:
@@ -212,11 +233,28 @@ def _say(report: Report, journal: JournalSpanProcessor | None) -> None:
             if journal and not report.lost
             else "they are not kept anywhere else"
         )
-        logger.warning(
-            "%d of %d spans were not acknowledged by %s; %s.", missing, report.recorded, report.endpoint, kept
-        )
+        _warn("%d of %d spans were not acknowledged by %s; %s.", missing, report.recorded, report.endpoint, kept)
     if report.lost and journal is not None:
-        logger.warning("%d of %d spans could not be stored in %s.", report.lost, report.recorded, journal.directory)
+        _warn("%d of %d spans could not be stored in %s.", report.lost, report.recorded, journal.directory)
+
+
+def _warn(message: str, *arguments: object) -> None:
+    with suppress(Exception):  # a broken log handler of the host must not keep the process from ending
+        logger.warning(message, *arguments)
+
+
+def _end_with_workers() -> None:
+    """Shut down in multiprocessing's workers too: they leave without running `atexit`."""
+    Finalize(None, _at_exit, exitpriority=0)
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - another thread of the parent may hold it
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _at_exit() -> None:

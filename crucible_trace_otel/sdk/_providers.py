@@ -1,5 +1,7 @@
 """Which tracer provider is recorded through: one of our own, or one that somebody else set up."""
 
+import os
+from types import NoneType
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -8,7 +10,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import ProxyTracerProvider
 
-from crucible_trace_otel.errors import ConfigurationError
+from crucible_trace_otel.errors import ConfigurationError, warn_once
 from crucible_trace_otel.record._tracer import use_tracer_provider
 from crucible_trace_otel.record._values import clean
 from crucible_trace_otel.sdk._ids import id_generator
@@ -33,7 +35,7 @@ def foreign_provider(given: trace_api.TracerProvider | None) -> trace_api.Tracer
                 f"tracer_provider={given!r} takes no span processors; give an opentelemetry.sdk.trace.TracerProvider."
             )
         return given
-    provider = trace_api.get_tracer_provider()
+    provider = _global_provider()
     return provider if hasattr(provider, "add_span_processor") and provider not in _own else None
 
 
@@ -46,17 +48,29 @@ def own_provider(settings: Settings) -> TracerProvider:
         shutdown_on_exit=False,
     )
     _own.add(provider)
-    if isinstance(trace_api.get_tracer_provider(), ProxyTracerProvider):
+    if isinstance(_global_provider(), (ProxyTracerProvider, NoneType)):
         trace_api.set_tracer_provider(provider)
     return provider
 
 
+def _global_provider() -> trace_api.TracerProvider | None:
+    """OpenTelemetry's global provider; None where a variable names one that cannot be loaded."""
+    try:
+        return trace_api.get_tracer_provider()
+    except Exception as error:  # noqa: BLE001 - the code of another package runs here
+        warn_once(
+            "global provider",
+            f"OTEL_PYTHON_TRACER_PROVIDER={os.environ.get('OTEL_PYTHON_TRACER_PROVIDER')!r} cannot be used "
+            f"({type(error).__name__}); a provider of the SDK is used instead.",
+        )
+        return None
+
+
 def connect(provider: Any, recorder: Recorder) -> None:
-    """Record through `provider`; let `recorder` have its spans, and those of providers `configure()` made before."""
+    """Record through `provider`; let `recorder` have its spans, and those of every provider recorded through before."""
     if provider not in _switches:
         _switches[provider] = Switch(recorder)
         provider.add_span_processor(_switches[provider])
-    for connected, switch in _switches.items():
-        if connected is provider or connected in _own:
-            switch.recorder = recorder
+    for switch in _switches.values():
+        switch.recorder = recorder
     use_tracer_provider(provider)

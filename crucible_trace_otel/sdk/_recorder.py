@@ -25,7 +25,7 @@ class Recorder:
         self.sender = sender
         self.recorded = 0
         self._console = console
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may record while it is held
         _recorders.add(self)
 
     def on_start(self, span: Span, parent_context: Context | None) -> None:
@@ -37,15 +37,26 @@ class Recorder:
         """Keep, show and send `span`."""
         if span.context is None or not span.context.trace_flags.sampled:
             return
-        with self._lock:
-            self.recorded += 1
-        for processor in (self.journal, self._console, self.sender):
+        is_counted = is_kept = False
+        try:
+            with self._lock:
+                self.recorded += 1
+                is_counted = True
+            if self.journal is not None:
+                self.journal.on_end(span)
+            is_kept = True
+        except BaseException:  # Ctrl-C in the middle: the span is kept all the same, and the exception goes on
+            self.recorded += not is_counted
+            if self.journal is not None and not is_kept:
+                self.journal.on_end(span)
+            raise
+        for processor in (self._console, self.sender):
             if processor is not None:
                 _safely(processor.on_end, span)
 
     def forget(self) -> None:
         """In a forked child: what was recorded so far is the parent's to count."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.recorded = 0
         if self.journal is not None:
             self.journal.stored = self.journal.lost = 0

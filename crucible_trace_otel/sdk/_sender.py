@@ -5,27 +5,37 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+from crucible_trace_otel.sdk._quiet import speaking_for
 from crucible_trace_otel.sdk._settings import Settings
+
+if TYPE_CHECKING:
+    from crucible_trace_otel.sdk._answers import ReadingSession
 
 __all__ = ["Sender"]
 
-_QUEUE = 16_384  # the SDK's 2,048 overflow at 400 spans a second, and what overflows is gone
+_CREDENTIALS = "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER"  # brings a session of its own
 
 
 class Sender(SpanProcessor):
     """A batch processor over an OTLP exporter, with waiting that ends when it was told to."""
 
-    def __init__(self, settings: Settings, batch_size: int | None = None) -> None:
-        self.endpoint = settings.endpoint
+    def __init__(self, settings: Settings) -> None:
+        self.endpoint = _without_password(settings.endpoint or "")
         self._settings = settings
-        self._exporter = _Counting(_exporter(settings))
+        self._exporter = _Counting(*_exporter(settings), self.endpoint)
         self._batches = BatchSpanProcessor(
-            self._exporter, max_queue_size=_queue_size(), max_export_batch_size=batch_size
+            self._exporter,
+            max_queue_size=settings.queue_size,
+            max_export_batch_size=settings.batch_size,
+            schedule_delay_millis=settings.schedule_delay_ms,
         )
+        self._queued = 0
+        self._overflowed = False
         self._wait_to_close()
 
     @property
@@ -33,8 +43,16 @@ class Sender(SpanProcessor):
         """Spans the other side took."""
         return self._exporter.acknowledged
 
+    @property
+    def has_missed(self) -> bool:
+        """Whether some spans were not taken, or may have been pushed out of a full queue."""
+        return self._exporter.refused > 0 or self._overflowed
+
     def on_end(self, span: ReadableSpan) -> None:
         """Queue `span`."""
+        self._queued += 1
+        waiting = self._queued - self._exporter.acknowledged - self._exporter.refused
+        self._overflowed = self._overflowed or waiting > self._settings.queue_size
         self._batches.on_end(span)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
@@ -49,7 +67,11 @@ class Sender(SpanProcessor):
 
     def forget(self) -> None:
         """In a forked child: what was acknowledged so far and the connection are the parent's; threads are gone."""
-        self._exporter.forget(None if self._settings.protocol == "grpc" else _exporter(self._settings))
+        self._queued, self._overflowed = 0, False
+        if self._settings.protocol == "grpc":
+            self._exporter.forget()
+        else:
+            self._exporter.forget(*_exporter(self._settings))
         if not self._closing.is_set():
             self._wait_to_close()
 
@@ -67,38 +89,49 @@ class Sender(SpanProcessor):
 class _Counting(SpanExporter):
     """An exporter that knows how many spans were acknowledged, and can be made to stop trying."""
 
-    def __init__(self, exporter: SpanExporter) -> None:
+    def __init__(self, exporter: SpanExporter, session: "ReadingSession | None", endpoint: str) -> None:
         self._exporter = exporter
-        self._closed = False
+        self._session = session
+        self.endpoint = endpoint
+        self.closed = False
         self.acknowledged = 0
+        self.refused = 0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        if self._closed:
-            return SpanExportResult.FAILURE
-        result = self._exporter.export(spans)
+        result = SpanExportResult.FAILURE
+        if not self.closed:
+            with speaking_for(self):
+                result = self._exporter.export(spans)
+        taken = 0
         if result is SpanExportResult.SUCCESS:
-            self.acknowledged += len(spans)
+            taken = max(0, len(spans) - (self._session.rejected if self._session else 0))
+        self.acknowledged += taken
+        self.refused += len(spans) - taken
         return result
 
-    def forget(self, exporter: SpanExporter | None) -> None:
+    def forget(self, exporter: SpanExporter | None = None, session: "ReadingSession | None" = None) -> None:
         """In a forked child: count anew, and send by `exporter` where the one before has a connection of the parent."""
-        self.acknowledged = 0
+        self.acknowledged = self.refused = 0
         self._exporter = exporter or self._exporter
+        self._session = session
 
     def give_up(self) -> None:
         """Interrupt the exporter's retries; what it holds is not sent."""
-        self._closed = True
+        self.closed = True
         with suppress(Exception):
             self._exporter.shutdown()
 
     def shutdown(self) -> None:
-        if not self._closed:
-            self._closed = True
+        if not self.closed:
+            self.closed = True
             self._exporter.shutdown()
 
 
-def _exporter(settings: Settings) -> SpanExporter:
-    """The official exporter for the protocol; what is None here it reads from the standard variables."""
+def _exporter(settings: Settings) -> tuple[SpanExporter, "ReadingSession | None"]:
+    """The official exporter for the protocol, and by HTTP what reads the answers.
+
+    What is None here it reads from the standard variables.
+    """
     if settings.protocol == "grpc":
         import grpc  # noqa: PLC0415 - 60 ms that only who sends by gRPC should pay
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter  # noqa: PLC0415
@@ -111,21 +144,26 @@ def _exporter(settings: Settings) -> SpanExporter:
             headers=settings.headers,
             timeout=settings.timeout_s,
             compression=compression or grpc.Compression.NoCompression,
-        )
+        ), None
     from opentelemetry.exporter.otlp.proto.http import Compression  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
 
-    return OTLPSpanExporter(
+    from crucible_trace_otel.sdk._answers import ReadingSession  # noqa: PLC0415
+
+    session = None if os.environ.get(_CREDENTIALS) else ReadingSession()
+    exporter = OTLPSpanExporter(
         endpoint=settings.endpoint,
         headers=settings.headers,
         timeout=settings.timeout_s,
         compression=Compression(settings.compression or "none"),
+        session=session,
     )
+    return exporter, session
 
 
-def _queue_size() -> int | None:
-    """None, for the SDK to read it, where the standard variable is set."""
-    return None if os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE") else _QUEUE
+def _without_password(address: str) -> str:
+    scheme, separator, rest = address.rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
 def _within(seconds: float, work: Callable[[], object]) -> bool:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ Protocol = Literal["http/protobuf", "grpc"]
 _PROTOCOLS: tuple[Protocol, ...] = ("http/protobuf", "grpc")
 _COMPRESSIONS = ("none", "gzip", "deflate")
 _JOURNAL = ".crucible"
+_QUEUE = 16_384  # the SDK's 2,048 overflow at 400 spans a second, and what overflows is not sent
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OFF = frozenset({"", "0", "false", "no", "off", "none"})
 _TRACES_PATH = "/v1/traces"
 T = TypeVar("T")
@@ -40,6 +43,11 @@ class Settings:
     headers: dict[str, str] | None
     timeout_s: float
     compression: str | None
+    queue_size: int
+    """Ended spans that may wait to be sent."""
+    batch_size: int
+    """Spans in one request, at most."""
+    schedule_delay_ms: int
     console: bool
 
 
@@ -59,14 +67,18 @@ def read_settings(
         ConfigurationError: An argument cannot be used. A variable that cannot be used is a warning and its default.
     """
     chosen = _protocol(protocol, endpoint)
+    queue_size = _variable("OTEL_BSP_MAX_QUEUE_SIZE", _positive, _QUEUE)
     return Settings(
         resource_attributes=_resource_attributes(service_name, resource_attributes),
         journal=_journal(journal),
         endpoint=_endpoint(endpoint, chosen),
         protocol=chosen,
-        headers=_headers(headers),
+        headers=_headers(headers, chosen),
         timeout_s=_variable(_otlp("TIMEOUT"), _seconds, 10.0),
         compression=_variable(_otlp("COMPRESSION"), _one_of(_COMPRESSIONS), None),
+        queue_size=queue_size,
+        batch_size=min(queue_size, _variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _positive, 512)),
+        schedule_delay_ms=_variable("OTEL_BSP_SCHEDULE_DELAY", _positive, 5_000),
         console=_variable("CRUCIBLE_CONSOLE", _switch, default=False) if console is None else bool(console),
     )
 
@@ -80,16 +92,12 @@ def span_limits() -> SpanLimits:
         "max_event_attributes": "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
         "max_link_attributes": "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
     }
-    lengths = {
-        "max_attribute_length": "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
-        "max_span_attribute_length": "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
-    }
-    limits = {name: _variable(variable, _limit, 128) for name, variable in counts.items()}
-    return SpanLimits(
-        max_attributes=_variable("OTEL_ATTRIBUTE_COUNT_LIMIT", _limit, 128),
-        **limits,
-        **{name: _variable(variable, _limit, None) for name, variable in lengths.items()},
-    )
+    attributes = _variable("OTEL_ATTRIBUTE_COUNT_LIMIT", _limit, 128)
+    general = {name: attributes if "attributes" in name else 128 for name in counts}
+    longest = _variable("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", _limit, SpanLimits.UNSET)
+    limits = {name: _variable(variable, _limit, general[name]) for name, variable in counts.items()}
+    limits["max_span_attribute_length"] = _variable("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", _limit, longest)
+    return SpanLimits(max_attributes=attributes, max_attribute_length=longest, **limits)
 
 
 def _resource_attributes(service_name: str | None, given: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -136,7 +144,7 @@ def _journal(given: str | os.PathLike[str] | bool | None) -> Path | None:  # noq
 
 def _directory(given: str | os.PathLike[str]) -> Path:
     try:
-        directory = Path(given)
+        directory = Path(given if os.fspath(given).strip() else "\0")  # an empty name would be the working folder
         make_private_directory(directory)
     except (OSError, TypeError, ValueError) as error:
         raise ConfigurationError(
@@ -206,7 +214,7 @@ def _for_traces(address: str, protocol: Protocol) -> str:
     return address.rstrip("/") + _TRACES_PATH
 
 
-def _headers(given: Mapping[str, str] | None) -> dict[str, str] | None:
+def _headers(given: Mapping[str, str] | None, protocol: Protocol) -> dict[str, str] | None:
     """Headers given as an argument; those of the environment are read by the exporter."""
     if given is None:
         return None
@@ -214,7 +222,12 @@ def _headers(given: Mapping[str, str] | None) -> dict[str, str] | None:
         raise ConfigurationError(
             f"headers={type(given).__name__} must map text to text, such as {{'x-api-key': '...'}}."
         )
-    return dict(given)
+    for name, value in given.items():
+        if not _HEADER_NAME.fullmatch(name) or not (value.isascii() and value.isprintable()):
+            raise ConfigurationError(
+                f"headers: {name!r} or its value has signs that HTTP does not carry; use plain ASCII."
+            )
+    return {name.lower() if protocol == "grpc" else name: value for name, value in given.items()}
 
 
 def _otlp(setting: str) -> str:
@@ -241,6 +254,12 @@ def _variable(name: str, read: Callable[[str], Any], default: T) -> T:
 def _limit(said: str) -> int | None:
     if not said.isdecimal():
         raise ValueError("it must be a whole number, 0 or more")
+    return int(said)
+
+
+def _positive(said: str) -> int:
+    if not said.isdecimal() or int(said) == 0:
+        raise ValueError("it must be a whole number above 0")
     return int(said)
 
 

@@ -64,6 +64,7 @@ class Sink:
         self._arrived = threading.Condition()
         self._spans: list[ReceivedSpan] = []
         self._metrics: list[Metric] = []
+        self._headers: list[dict[str, str]] = []
         self._http = _HttpServer((host, http_port), self)
         self._http_thread = threading.Thread(
             target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, name="sink-http", daemon=True
@@ -104,6 +105,16 @@ class Sink:
     def spans(self) -> list[Span]:
         """Return the received spans alone."""
         return [received.span for received in self.received()]
+
+    def headers(self) -> list[dict[str, str]]:
+        """Return the headers of each HTTP request, their names in lower case."""
+        with self._arrived:
+            return list(self._headers)
+
+    def keep_headers(self, headers: dict[str, str]) -> None:
+        """Keep the headers of one HTTP request."""
+        with self._arrived:
+            self._headers.append(headers)
 
     def metrics(self) -> list[Metric]:
         """Return the received metrics."""
@@ -157,6 +168,7 @@ class _HttpHandler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.sink.keep_headers({name.lower(): value for name, value in self.headers.items()})
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
         if self.path.endswith("/v1/traces"):

@@ -35,12 +35,23 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert (content.damaged, content.torn, content.unreadable) == (0, 0, ())
 
 
-@pytest.mark.parametrize("place", ["missing", "file", "empty"])
+@pytest.mark.parametrize("place", ["missing", "file", "other things"])
 def test_a_place_without_a_journal_is_said(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("no journal")
-    (tmp_path / "empty").mkdir()
+    (tmp_path / "other things").mkdir()
+    (tmp_path / "other things" / "notes.txt").write_text("no journal")
     with pytest.raises(StoreError, match=place):
         read_directory(tmp_path / place)
+
+
+def test_the_journal_inside_is_pointed_at(tmp_path: Path) -> None:
+    (tmp_path / ".crucible").mkdir()
+    with pytest.raises(StoreError, match=r"Did you mean .*/\.crucible\?"):
+        read_directory(tmp_path)
+
+
+def test_an_empty_folder_is_a_journal_in_which_nothing_has_ended(tmp_path: Path) -> None:
+    assert read_directory(tmp_path).spans == ()
 
 
 @pytest.mark.parametrize("kind", ["link", "dangling link", "fifo", "directory"])

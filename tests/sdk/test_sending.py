@@ -95,6 +95,7 @@ def test_headers_and_compression_reach_the_collector(sink: Sink, monkeypatch: py
     record(5)
     assert crucible.flush(30)
     assert len(sink.spans()) == 5
+    assert {(headers["x-key"], headers["content-encoding"]) for headers in sink.headers()} == {("secret", "gzip")}
 
 
 @pytest.mark.parametrize("timeout", [-1, 0, 0.2, float("inf")])
@@ -131,9 +132,12 @@ def test_what_is_refused_is_not_acknowledged(status: int, warned: list[str]) -> 
         assert not report
         assert (report.recorded, report.acknowledged) == (10, 0)
         handle.shutdown()
-    assert warned == [
-        f"10 of 10 spans were not acknowledged by {endpoint}/v1/traces; they are not kept anywhere else.",
-    ]
+    assert len(warned) == 2
+    assert f"{endpoint}/v1/traces did not take spans at the first try" in warned[0]
+    assert str(status) in warned[0]
+    assert warned[1] == (
+        f"10 of 10 spans were not acknowledged by {endpoint}/v1/traces; they are not kept anywhere else."
+    )
 
 
 SCRIPT = """

@@ -39,6 +39,9 @@ def test_what_nobody_says(monkeypatch: pytest.MonkeyPatch) -> None:
         headers=None,
         timeout_s=10.0,
         compression=None,
+        queue_size=16_384,
+        batch_size=512,
+        schedule_delay_ms=5_000,
         console=False,
     )
 
