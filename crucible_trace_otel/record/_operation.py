@@ -19,7 +19,7 @@ from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._calls import traced
-from crucible_trace_otel.record._environment import remote_parent
+from crucible_trace_otel.record._context import context_of, living_context, operation_in, remote_parent
 from crucible_trace_otel.record._failure import Outcome, exception_attributes, hand_over, is_recorded, outcome_of
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id, trace_id_requested
@@ -40,7 +40,6 @@ __all__ = [
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_CURRENT = context_api.create_key("crucible-operation")
 _GAP_NS = 1_000  # viewers' critical paths drop spans that share a boundary
 
 F = TypeVar("F")
@@ -48,8 +47,7 @@ F = TypeVar("F")
 
 def current_operation() -> "Operation | None":
     """The innermost operation of ours in the current context, foreign spans in between or not."""
-    found = _living_context().get(_CURRENT)
-    return found if isinstance(found, Operation) else None
+    return operation_in(living_context())
 
 
 @dataclass(frozen=True)
@@ -138,11 +136,6 @@ class Operation:
     def outer(self) -> "Operation | None":
         """The operation of ours around it; None where there is none or it has not started."""
         return self._outer
-
-    @property
-    def _started_ns(self) -> int:
-        """When it started, nanoseconds since 1970; 0 before."""
-        return self._started_at
 
     @property
     def is_recording(self) -> bool:
@@ -246,10 +239,9 @@ class Operation:
         if tracer is None:
             self._started_at = 1
             return
-        self._previous = _living_context() if inside is None else inside._context or Context()
+        self._previous = living_context() if inside is None else inside._context or Context()
         base = self._base_context()
-        outer = base.get(_CURRENT)
-        self._outer = outer if isinstance(outer, Operation) else None
+        self._outer = operation_in(base)
         if self._outer is not None:
             self._outer._settle()
         self._process = os.getpid()
@@ -280,7 +272,7 @@ class Operation:
                 start_time=self._started_at,
             )
         remember(self, self._causes)
-        self._context = trace_api.set_span_in_context(self.span, context_api.set_value(_CURRENT, self, base))
+        self._context = context_of(self, base)
         if inside is None:
             context_api.attach(self._context)
 
@@ -333,8 +325,8 @@ class Operation:
 
     def _base_context(self) -> Context:
         """The context it starts in: the current one, or that of what made it where nothing here lies within that."""
-        around = self._previous.get(_CURRENT)
-        while isinstance(around, Operation) and around is not self._within:
+        around = operation_in(self._previous)
+        while around is not None and around is not self._within:
             around = around._outer
         if self._within is None or around is self._within or self._within._context is None or self._within.ended:
             return self._previous
@@ -357,7 +349,7 @@ class Operation:
     def _leave(self) -> None:
         """Stop being current, if it is: by attaching what was there before, which no other context can forbid."""
         if context_api.get_current() is self._context:
-            context_api.attach(_living_context(leaving=self))
+            context_api.attach(living_context(leaving=self))
 
 
 @guarded(nothing)
@@ -403,13 +395,3 @@ def record_moment(
 def not_recorded(name: str) -> Callable[..., Recorded]:
     """The fallback of a verb that could not record: something that may be passed on like a record."""
     return lambda *_, **__: Recorded("", trace_api.INVALID_SPAN_CONTEXT, name, "")
-
-
-def _living_context(leaving: Operation | None = None) -> Context:
-    """The current context, or the one around it where its operation has ended elsewhere, as callbacks make it."""
-    here = context_api.get_current()
-    while isinstance(operation := here.get(_CURRENT), Operation) and here is operation._context:
-        if not operation.ended and operation is not leaving:
-            break
-        here = operation._previous or Context()
-    return here

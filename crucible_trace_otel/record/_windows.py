@@ -182,7 +182,7 @@ class StepWindows:
 
     def _holder(self, now: int) -> Operation:
         """The span for the next window's event: the owner at first, then segments, so that no span nears its limit."""
-        young = now - self._owner._started_ns < _OWNER_HOLDS_NS
+        young = now - self._owner._started_at < _OWNER_HOLDS_NS
         if self._segment is None and young and self._owner._is_here() and self._events_on_owner < _MOST_EVENTS:
             self._events_on_owner += 1
             return self._owner

@@ -1,0 +1,46 @@
+"""The context that operations live in: which one is current, and what a parent process handed down."""
+
+import os
+from typing import TYPE_CHECKING
+
+from opentelemetry import context as context_api
+from opentelemetry import trace as trace_api
+from opentelemetry.context import Context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+if TYPE_CHECKING:
+    from crucible_trace_otel.record._operation import Operation
+
+__all__ = ["context_of", "living_context", "operation_in", "remote_parent"]
+
+_CURRENT = context_api.create_key("crucible-operation")
+_LONGEST = 8_192
+
+
+def operation_in(context: Context) -> "Operation | None":
+    """The innermost operation of ours in `context`, foreign spans in between or not."""
+    found: Operation | None = context.get(_CURRENT)  # type: ignore[assignment]
+    return found
+
+
+def context_of(operation: "Operation", base: Context) -> Context:
+    """`base` with `operation` and its span as what is current."""
+    return trace_api.set_span_in_context(operation.span, context_api.set_value(_CURRENT, operation, base))
+
+
+def living_context(leaving: "Operation | None" = None) -> Context:
+    """The current context, or the one around it where its operation has ended elsewhere, as callbacks make it."""
+    here = context_api.get_current()
+    while (operation := operation_in(here)) is not None and here is operation._context:
+        if not operation.ended and operation is not leaving:
+            break
+        here = operation._previous or Context()
+    return here
+
+
+def remote_parent(context: Context) -> Context:
+    """`context` below the span that the environment names as W3C `TRACEPARENT`; as it is where it names none."""
+    if "TRACEPARENT" not in os.environ:
+        return context
+    carrier = {name.lower(): os.environ.get(name, "")[:_LONGEST] for name in ("TRACEPARENT", "TRACESTATE")}
+    return TraceContextTextMapPropagator().extract(carrier, context)
