@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 CACHE     := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/crucible-trace-otel
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench docs collector mermaid clean
+.PHONY: help demo test coverage check format bench docs collector mermaid clean
 
 help:            ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 18
@@ -33,6 +33,11 @@ demo: $(VENV)/.demo    ## run the main job: from a hypothesis to a served model,
 test: $(VENV)/.dev collector mermaid    ## run every test
 	@$(BIN)/python -m pytest
 
+coverage: $(VENV)/.dev    ## which lines the tests of this process run
+	@$(BIN)/coverage run -m pytest -q --ignore=tests/backends
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report --skip-covered --sort=cover
+
 check: $(VENV)/.dev    ## lint, types, floors, generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -57,4 +62,4 @@ mermaid:         ## install the Mermaid parser the tests use (needs Node; a sent
 	@tests/renderers/install-mermaid.sh "$(CACHE)"
 
 clean:           ## remove what the targets above made in this folder
-	@rm -rf $(VENV) .crucible .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	@rm -rf $(VENV) .crucible demo-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage*

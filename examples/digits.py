@@ -188,8 +188,8 @@ def run_pipeline(digits: crucible.Pipeline) -> float:
 def main() -> None:
     """Record the job, then say what became of it and where it can be seen."""
     OUTPUT.mkdir(exist_ok=True)
-    console = os.environ.get("CRUCIBLE_CONSOLE", "1") not in ("0", "off")
-    with crucible.configure(service_name="digits-demo", console=console) as recording:
+    os.environ.setdefault("CRUCIBLE_CONSOLE", "1")
+    with crucible.configure(service_name="digits-demo") as recording:
         with crucible.pipeline("digits") as digits:
             accuracy = run_pipeline(digits)
         report = recording.shutdown()
