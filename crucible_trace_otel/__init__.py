@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from crucible_trace_otel._version import __version__
 from crucible_trace_otel.errors import ConfigurationError, CrucibleError, FormatError, NotFoundError, StoreError
 from crucible_trace_otel.record._files import StoredFile
-from crucible_trace_otel.record._operation import Operation, Recorded, current_operation
+from crucible_trace_otel.record._operation import Operation, current_operation
+from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record.deployment import Deployment, Inference, deployment, inference
 from crucible_trace_otel.record.pipeline import Pipeline, Stage, pipeline, stage
 from crucible_trace_otel.record.reasoning import Decision, ReasoningChain, reasoning_chain

@@ -53,7 +53,7 @@ def forgiving(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        for name in kwargs.keys() - known:
+        for name in () if known.issuperset(kwargs) else kwargs.keys() - known:
             warn_once(
                 f"{function.__qualname__} {name}",
                 f"{function.__qualname__}() takes no {name!r}: it was left out. It takes {takes}.",

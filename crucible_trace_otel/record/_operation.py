@@ -7,8 +7,7 @@ Everything in `record/` is built from three things here: `Operation` (something 
 import copy
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -24,16 +23,15 @@ from crucible_trace_otel.record._failure import Outcome, exception_attributes, h
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id, trace_id_requested
 from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, remember
+from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record._tracer import current_tracer
 from crucible_trace_otel.record._values import Repairs, clean, one_line
 from crucible_trace_otel.semconv import attributes as attr
 
 __all__ = [
     "Operation",
-    "Recorded",
     "current_operation",
     "emit_event",
-    "not_recorded",
     "record_moment",
 ]
 
@@ -43,25 +41,16 @@ if TYPE_CHECKING:
 _GAP_NS = 1_000  # viewers' critical paths drop spans that share a boundary
 
 F = TypeVar("F")
+_UNRECORDED = 1  # the start of an operation while nobody has set up a tracer provider
+_WHEN_STARTED = (
+    *("event_id", "ended", "span", "_outer", "_context", "_previous", "_parent", "_causes"),
+    *("_started_at", "_clock_offset", "_last_child_end", "_process"),
+)
 
 
 def current_operation() -> "Operation | None":
     """The innermost operation of ours in the current context, foreign spans in between or not."""
     return operation_in(living_context())
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """Something that was recorded at once; other records may depend on it."""
-
-    event_id: str
-    """Its id, 32 hex digits."""
-    span_context: SpanContext
-    """The span that carries it; invalid when nothing is configured."""
-    operation_name: str
-    """The convention's name for it, e.g. `hypothesis_formed`."""
-    about: str
-    """Its summary, at most 120 characters."""
 
 
 class Operation:
@@ -81,6 +70,17 @@ class Operation:
 
     operation_name: ClassVar[str]
     """The convention's name for it, e.g. `training_run`."""
+
+    event_id = ""
+    ended = False
+    span: Span = trace_api.INVALID_SPAN
+    """The plain OpenTelemetry span, for whatever this package does not cover."""
+    _outer: "Operation | None" = None
+    _context: Context | None = None
+    _previous: Context | None = None
+    _parent = trace_api.INVALID_SPAN_CONTEXT
+    _causes: Causes
+    _started_at = _clock_offset = _last_child_end = _process = 0
 
     def __init__(
         self,
@@ -104,24 +104,15 @@ class Operation:
 
     def _prepare(self) -> None:
         """Be ready to start: at construction, and for each call of a decorated function."""
-        self.event_id = ""
-        self.ended = False
-        self.span: Span = trace_api.INVALID_SPAN
-        """The plain OpenTelemetry span, for whatever this package does not cover."""
         self._inherited: dict[str, Any] = {}
         self._repairs: Repairs = {}
-        self._causes = Causes()
-        self._outer: Operation | None = None
-        self._parent = trace_api.INVALID_SPAN_CONTEXT
-        self._previous = Context()
-        self._context: Context | None = None
         self._abandoned: list[tuple[Operation, int]] = []
-        self._started_at = self._clock_offset = self._last_child_end = 0
-        self._process = os.getpid()
 
     def _fresh(self) -> "Self":
         """The same operation, not started."""
         twin = copy.copy(self)
+        for name in _WHEN_STARTED:
+            vars(twin).pop(name, None)
         twin._prepare()
         return twin
 
@@ -237,7 +228,7 @@ class Operation:
             return
         tracer = current_tracer()
         if tracer is None:
-            self._started_at = 1
+            self._started_at = _UNRECORDED
             return
         self._previous = living_context() if inside is None else inside._context or Context()
         base = self._base_context()
@@ -279,6 +270,9 @@ class Operation:
     @guarded(nothing)
     def _finish(self, error: BaseException | str | None, at_ns: int | None = None) -> None:
         if self.ended or not self._started_at:
+            return
+        if self._started_at == _UNRECORDED:
+            self.ended = True
             return
         for left, at in self._abandoned:
             left._finish(error, at)
@@ -325,11 +319,12 @@ class Operation:
 
     def _base_context(self) -> Context:
         """The context it starts in: the current one, or that of what made it where nothing here lies within that."""
-        around = operation_in(self._previous)
+        here = self._previous or Context()
+        around = operation_in(here)
         while around is not None and around is not self._within:
             around = around._outer
         if self._within is None or around is self._within or self._within._context is None or self._within.ended:
-            return self._previous
+            return here
         return self._within._context
 
     def _start_clock(self) -> int:
@@ -390,8 +385,3 @@ def record_moment(
     recorded = Recorded(event_id, span.get_span_context(), name, about)
     remember(recorded, causes)
     return recorded
-
-
-def not_recorded(name: str) -> Callable[..., Recorded]:
-    """The fallback of a verb that could not record: something that may be passed on like a record."""
-    return lambda *_, **__: Recorded("", trace_api.INVALID_SPAN_CONTEXT, name, "")

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence, ValuesView
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time
 from enum import Enum
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, TypeAlias
 
@@ -90,7 +91,12 @@ def _with_template(prefix: str, named: Mapping[Any, Any] | None) -> dict[str, An
 
 def one_line(value: object) -> str:
     """`value` as a summary: one line of at most 120 characters."""
-    text = " ".join(printable(value).split())
+    return _one_line(value if type(value) is str else printable(value))
+
+
+@lru_cache(maxsize=1_000)
+def _one_line(text: str) -> str:
+    text = " ".join(printable(text).split())
     return text if len(text) <= _LONGEST_SUMMARY else text[: _LONGEST_SUMMARY - 1] + "…"
 
 

@@ -15,7 +15,8 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._guard import forgiving, guarded
 from crucible_trace_otel.record._links import Links, LinkTarget, LinkTargets, links_with
-from crucible_trace_otel.record._operation import Operation, Recorded, record_moment
+from crucible_trace_otel.record._operation import Operation, record_moment
+from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record._values import one_line, printable, with_template
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans

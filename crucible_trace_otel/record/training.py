@@ -20,7 +20,8 @@ from crucible_trace_otel.record._files import CheckpointLoad, CheckpointSave, Mo
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id, trace_id_of_run
 from crucible_trace_otel.record._links import Links, LinkTargets
-from crucible_trace_otel.record._operation import Operation, Recorded, emit_event, not_recorded, record_moment
+from crucible_trace_otel.record._operation import Operation, emit_event, record_moment
+from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.record._windows import StepTotals, StepWindows
 from crucible_trace_otel.semconv import attributes as attr
