@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.backends.sink import Sink
 
 PROTOCOLS = ["http/protobuf", "grpc"]
-EXIT_S = 12.0  # generous: two seconds are promised, the rest is for a machine that is busy with something else
+EXIT_S = 5.0  # two seconds are promised, the rest is for a machine that is busy with something else
 
 
 def address(sink: Sink, protocol: str) -> str:
