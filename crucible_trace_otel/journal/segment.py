@@ -2,10 +2,12 @@
 
 import os
 import secrets
+import sys
 import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -87,8 +89,9 @@ class SegmentWriter:
             self._settle()
             self._drop()
 
-    def __del__(self) -> None:
-        self.close()
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_finalizing():  # then what `close()` needs is gone, and the system closes the file
+            self.close()
 
     def _settle(self) -> None:
         """Leave a file that is lost: its descriptor was closed by somebody else, or it was deleted.

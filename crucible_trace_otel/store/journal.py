@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -40,8 +40,12 @@ class JournalStore:
     ) -> None:
         """A journal is opened and closed at each reading, so there is nothing left to close."""
 
+    def __iter__(self) -> Iterator[Trace]:
+        """Every stored trace, oldest first, as `traces()`."""
+        return iter(self.traces())
+
     def traces(self) -> tuple[Trace, ...]:
-        """Every stored trace, oldest first.
+        """Every stored trace, oldest first; those that hold spans of other instrumentations only, too.
 
         Raises:
             StoreError: The journal has been taken away since the store was opened.
@@ -56,18 +60,24 @@ class JournalStore:
         return group_into_traces(spans)
 
     def latest(self) -> Trace:
-        """The trace that started last.
+        """The trace that started last, of those that hold an operation of the convention.
 
         Raises:
-            NotFoundError: No operation has ended yet, so none is stored.
+            NotFoundError: None of its operations has ended yet, so none is stored.
             StoreError: The journal has been taken away since the store was opened.
         """
         traces = self.traces()
-        if not traces:
+        ours = [trace for trace in traces if trace.is_ours]
+        if ours:
+            return ours[-1]
+        if traces:
             raise NotFoundError(
-                f"The journal {self.path} holds no ended operation yet: a trace can be read as soon as one ends."
+                f"The journal {self.path} holds only spans of other instrumentations: "
+                "`crucible-trace list --all` shows their traces."
             )
-        return traces[-1]
+        raise NotFoundError(
+            f"The journal {self.path} holds no ended operation yet: a trace can be read as soon as one ends."
+        )
 
     def get(self, run: str) -> Trace:
         """The trace that answers to `run`; the newest where several do.
@@ -80,6 +90,8 @@ class JournalStore:
             NotFoundError: None does; the message lists up to five names that come near.
             StoreError: The journal has been taken away since the store was opened.
         """
+        if not isinstance(run, str):
+            raise NotFoundError(f"No trace answers to {run!r}: it is asked for by a text, such as a name or a run id.")
         if run == "latest":
             return self.latest()
         traces = self.traces()

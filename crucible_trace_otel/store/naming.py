@@ -4,21 +4,10 @@ import difflib
 from collections.abc import Iterable
 
 from crucible_trace_otel.semconv import attributes as attr
-from crucible_trace_otel.semconv import spans as operations
-from crucible_trace_otel.trace.spans import Trace
+from crucible_trace_otel.trace.spans import NAMING, Trace
 
 __all__ = ["names_of", "near"]
 
-_NAMING = frozenset(
-    {
-        operations.PIPELINE,
-        operations.TRAINING_RUN,
-        operations.REASONING_CHAIN,
-        operations.DEPLOYMENT,
-        operations.EXPERIMENT,
-        operations.TUNING_STUDY,
-    }
-)
 _NAME_KEYS = (
     attr.CRUCIBLE_RUN_NAME,
     attr.CRUCIBLE_PIPELINE_NAME,
@@ -33,7 +22,7 @@ def names_of(trace: Trace) -> tuple[str, ...]:
     """Every name by which `trace` may be asked for, ids left out."""
     names = [trace.name]
     for span in trace.spans:
-        if span.operation in _NAMING:
+        if span.operation in NAMING:
             names += [span.name, span.about, *(str(span.attributes.get(key, "")) for key in _NAME_KEYS)]
     return tuple(dict.fromkeys(name for name in names if name))
 

@@ -3,14 +3,29 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from crucible_trace_otel.semconv import attributes as attr
+from crucible_trace_otel.semconv import spans as operations
 
-__all__ = ["Status", "Trace", "TraceEvent", "TraceLink", "TraceSpan", "group_into_traces"]
+__all__ = ["NAMING", "Status", "Trace", "TraceEvent", "TraceLink", "TraceSpan", "group_into_traces"]
 
 Attributes = Mapping[str, Any]
 Status = Literal["unset", "ok", "error"]
+
+NAMING: Final = frozenset(
+    {
+        operations.PIPELINE,
+        operations.TRAINING_RUN,
+        operations.REASONING_CHAIN,
+        operations.DEPLOYMENT,
+        operations.EXPERIMENT,
+        operations.TUNING_STUDY,
+    }
+)
+"""The operations a person would call a trace after."""
+
+_LONGEST_IN_REPR: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +44,7 @@ class TraceLink:
         return str(self.attributes.get(attr.CRUCIBLE_LINK_TYPE, ""))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TraceEvent:
     """Something that happened at one instant inside a span."""
 
@@ -37,8 +52,11 @@ class TraceEvent:
     time_ns: int
     attributes: Attributes = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"TraceEvent({_short(self.name)}, {len(self.attributes)} attributes)"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class TraceSpan:
     """One ended operation, as OTLP carries it."""
 
@@ -67,6 +85,15 @@ class TraceSpan:
     parent_is_remote: bool = False
     """Whether the parent was recorded by another process, and so may be stored elsewhere."""
 
+    def __repr__(self) -> str:
+        about = f" {_short(self.about)}" if self.about and self.about != self.name else ""
+        return f"TraceSpan({_short(self.name)}{about}, {self.duration_s:.3g} s, {self.span_id[:8]}…)"
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is an operation of the convention; False for a span of another instrumentation."""
+        return attr.CRUCIBLE_OPERATION_NAME in self.attributes
+
     @property
     def operation(self) -> str:
         """The convention's operation name; the span's own name for a span of another instrumentation."""
@@ -83,12 +110,20 @@ class TraceSpan:
         return (self.end_ns - self.start_ns) / 1e9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trace:
     """All stored spans of one trace, in order of their start."""
 
     trace_id: str
     spans: tuple[TraceSpan, ...]
+
+    def __repr__(self) -> str:
+        return f"Trace({_short(self.name)}, {len(self.spans)} spans, {self.trace_id[:8]}…)"
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it holds any operation of the convention; False if all spans are other instrumentations'."""
+        return any(span.is_ours for span in self.spans)
 
     @cached_property
     def by_id(self) -> Mapping[str, TraceSpan]:
@@ -116,11 +151,34 @@ class Trace:
 
     @property
     def name(self) -> str:
-        """What a person would call it: the summary of its first root, or that root's name."""
+        """What a person would call it: the summary of its root, or that root's name.
+
+        `run <run id>` while the root is not stored. A root of another instrumentation gives way to the first of our
+        operations below it.
+        """
         if not self.roots:
             return self.trace_id
-        root = next((span for span in self.roots if span.parent_id is None), self.roots[0])
+        root = next((span for span in self.roots if span.parent_id is None or span.parent_is_remote), None)
+        if root is None and self.run_ids:
+            return f"run {self.run_ids[0]}"
+        if root is None or not root.is_ours:
+            root = self._first_of_ours() or root or self.roots[0]
         return root.about or root.name
+
+    def _first_of_ours(self) -> TraceSpan | None:
+        """Of our operations that no other of ours encloses, the first that names a trace, or the first."""
+        outermost = [span for span in self.spans if span.is_ours and not self._is_inside_ours(span)]
+        return next((span for span in outermost if span.operation in NAMING), outermost[0] if outermost else None)
+
+    def _is_inside_ours(self, span: TraceSpan) -> bool:
+        seen: set[str] = set()
+        here = self.by_id.get(span.parent_id or "")
+        while here is not None and here.span_id not in seen:
+            if here.is_ours:
+                return True
+            seen.add(here.span_id)
+            here = self.by_id.get(here.parent_id or "")
+        return False
 
     @cached_property
     def run_ids(self) -> tuple[str, ...]:
@@ -152,3 +210,8 @@ def group_into_traces(spans: Iterable[TraceSpan]) -> tuple[Trace, ...]:
         for trace_id, by_id in found.items()
     )
     return tuple(sorted(traces, key=lambda trace: (trace.start_ns, trace.trace_id)))
+
+
+def _short(text: str) -> str:
+    """`text` as Python spells it, cut where it would fill the screen."""
+    return repr(text if len(text) <= _LONGEST_IN_REPR else f"{text[: _LONGEST_IN_REPR - 1]}…")
