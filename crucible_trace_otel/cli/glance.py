@@ -1,23 +1,23 @@
 """What `crucible-trace show` says about a run: sections of styled lines, or one document for programs."""
 
-import math
-import shutil
 from typing import Any, Final
 
 from rich.text import Text
 
+from crucible_trace_otel.cli.curve import curve
 from crucible_trace_otel.cli.reading import gaps
 from crucible_trace_otel.cli.summary import summarise
 from crucible_trace_otel.renderers.nested import nested
 from crucible_trace_otel.renderers.outline import Line, draw_guides, outline
-from crucible_trace_otel.renderers.sparkline import sparkline
-from crucible_trace_otel.renderers.why import causal_chain, outcome_of
-from crucible_trace_otel.renderers.words import number, plain, quoted, tell_span
+from crucible_trace_otel.renderers.why import causal_chain, outcome_of, rejected
+from crucible_trace_otel.renderers.words import number, plain, plural, quoted, reasoning, tell_span
+from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
+from crucible_trace_otel.semconv.enums import RunState
 from crucible_trace_otel.store import JournalStore
 from crucible_trace_otel.trace.causality import causes
-from crucible_trace_otel.trace.spans import Trace
-from crucible_trace_otel.trace.steps import StepRows, step_rows
+from crucible_trace_otel.trace.spans import Trace, TraceSpan
+from crucible_trace_otel.trace.steps import step_rows
 
 __all__ = ["document", "sections"]
 
@@ -26,19 +26,26 @@ _STYLES: Final = {
     "duration": "cyan",
     "fact": "green",
     "problem": "bold red",
+    "reason": "italic",
     "link": "magenta",
     "event": "dim",
     "note": "yellow",
 }
-_WIDEST_CURVE: Final = 100
 _MOST_VALIDATIONS: Final = 20
+_MOST_RUNS: Final = 3
+_MOST_HYPERPARAMETERS: Final = 12
 
 
 def sections(
-    store: JournalStore, traces: tuple[Trace, ...], trace: Trace, *, show_all: bool, is_ascii: bool
+    store: JournalStore, traces: tuple[Trace, ...], trace: Trace, metric: str | None, *, show_all: bool, is_ascii: bool
 ) -> list[list[Text]]:
-    """The head, the tree, the causes, the loss, the validations and the gaps; those that have something to say."""
-    every = [_head(trace), _tree(trace, show_all=show_all), _why(traces, trace), _loss(trace, is_ascii=is_ascii)]
+    """The head, the tree, the causes, the loss, the validations and the gaps; those that have something to say.
+
+    Raises:
+        NotFoundError: `metric` is no number that was recorded with the steps.
+    """
+    every = [_head(trace), _tree(trace, show_all=show_all), _why(traces, trace)]
+    every += [curve(step_rows(trace), metric, is_ascii=is_ascii)]
     every += [_validations(trace, show_all=show_all), _unread(store)]
     return [lines for lines in every if lines]
 
@@ -47,10 +54,36 @@ def _head(trace: Trace) -> list[Text]:
     summary = summarise(trace)
     name, run_id, started, took, spans, state = summary.row()
     run = f"run {run_id}, " if run_id else ""
+    is_well = state == RunState.COMPLETED
+    counted = f"{spans} {plural(len(trace.spans), 'operation')}"
     return [
-        Text.assemble((name, "bold"), "  ", (state, "green" if state == "completed" else "bold red")),
-        Text(f"{run}trace {trace.trace_id}, started {started}, took {took}, {spans} operations", style="dim"),
+        Text.assemble((name, "bold"), "  ", (state, "green" if is_well else "bold red")),
+        Text(f"{run}trace {trace.trace_id}, started {started}, took {took}, {counted}", style="dim"),
+        *(Text(line) for line in _trained(trace)),
     ]
+
+
+def _trained(trace: Trace) -> list[str]:
+    """What each training run trained, on what, with which hyperparameters; runs that differ in nothing are one line."""
+    runs = [span for span in trace.spans if span.operation == operations.TRAINING_RUN]
+    told = list(dict.fromkeys(line for run in runs if (line := _trained_by(run))))
+    more = [f"… {len(told) - _MOST_RUNS} more training runs"] if len(told) > _MOST_RUNS else []
+    return told[:_MOST_RUNS] + more
+
+
+def _trained_by(run: TraceSpan) -> str:
+    template = f"{attr.CRUCIBLE_TRAINING_HYPERPARAMETER_TEMPLATE}."
+    named = {
+        "model": run.attributes.get(attr.CRUCIBLE_MODEL_NAME),
+        "dataset": run.attributes.get(attr.CRUCIBLE_DATASET_NAME),
+    }
+    given = {key.removeprefix(template): value for key, value in run.attributes.items() if key.startswith(template)}
+    facts = [f"{what} {plain(name)}" for what, name in named.items() if name]
+    facts += [f"{plain(name, 40)} {number(value)}" for name, value in list(given.items())[:_MOST_HYPERPARAMETERS]]
+    facts += (
+        [f"{len(given) - _MOST_HYPERPARAMETERS} more hyperparameters"] if len(given) > _MOST_HYPERPARAMETERS else []
+    )
+    return f"{quoted(run.name, run.about)}: {', '.join(facts)}" if facts else ""
 
 
 def _tree(trace: Trace, *, show_all: bool) -> list[Text]:
@@ -73,27 +106,6 @@ def _why(traces: tuple[Trace, ...], trace: Trace) -> list[Text]:
         return []
     title = Text(f"Why {quoted(outcome.name, outcome.about)}", style="bold")
     return [title, *(Text(f"  {line}", style="magenta") for line in lines)]
-
-
-def _loss(trace: Trace, *, is_ascii: bool) -> list[Text]:
-    steps = step_rows(trace)
-    values = _losses(steps)
-    missing = [Text(f"windows without their packed steps: {steps.missing}", style="bold red")] if steps.missing else []
-    if not values:
-        return missing
-    finite = [value for value in values if math.isfinite(value)]
-    width = max(min(shutil.get_terminal_size().columns - 20, _WIDEST_CURVE), 10)
-    high, low = sparkline(values, width, ascii_only=is_ascii)
-    title = f"Loss over {len(values)} steps, from {number(values[0])} to {number(values[-1])}"
-    title += f", {len(values) - len(finite)} of them not finite (!)" if len(finite) < len(values) else ""
-    rows = [("max", high, max(finite, default=math.nan)), ("min", low, min(finite, default=math.nan))]
-    curve = [Text.assemble(f"  {name} ", (blocks, "green"), f" {number(value)}") for name, blocks, value in rows]
-    return [Text(title, style="bold"), *curve, *missing]
-
-
-def _losses(steps: StepRows) -> list[float]:
-    losses = (row.get("loss") for row in steps.rows)
-    return [float(loss) for loss in losses if isinstance(loss, (int, float))]
 
 
 def _validations(trace: Trace, *, show_all: bool) -> list[Text]:
@@ -129,7 +141,18 @@ def document(store: JournalStore, traces: tuple[Trace, ...], trace: Trace) -> di
         "trace": nested(trace),
         "outcome": None if outcome is None else outcome.span_id,
         "why": [
-            {"depth": step.depth, "type": step.type, "name": step.name, "span_id": step.link.span_id} for step in why
+            {
+                "depth": step.depth,
+                "type": step.type,
+                "name": step.name,
+                "span_id": step.link.span_id,
+                "reasoning": reasoning(step.target) if step.target is not None else "",
+            }
+            for step in why
+        ],
+        "rejected": [
+            {"name": plain(one.about), "span_id": one.span_id, "reasoning": reasoning(one)}
+            for one in rejected(traces, why)
         ],
         "steps": {"count": len(steps.rows), "missing_windows": steps.missing},
         "gaps": gaps(store),

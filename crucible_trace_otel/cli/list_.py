@@ -20,18 +20,22 @@ _NARROWEST_NAME: Final = 12
 
 
 @click.command("list")
+@click.option("--all", "show_all", is_flag=True, help="Also traces that hold spans of other instrumentations only.")
 @reading.journal
 @reading.as_json
 @reading.reading
-def command(store: "JournalStore", *, as_json: bool) -> None:
+def command(store: "JournalStore", *, show_all: bool, as_json: bool) -> None:
     """List the recorded runs, the newest last."""
     from crucible_trace_otel.cli.summary import summarise  # noqa: PLC0415 - loaded when needed
 
-    summaries = [summarise(trace) for trace in store.traces()]
+    traces = store.traces()
+    summaries = [summarise(trace) for trace in traces if show_all or trace.is_ours]
     if as_json:
         reading.say(json.dumps([summary.values() for summary in summaries], indent=2) + "\n")
     elif summaries:
         reading.say(_table([_HEADER, *(summary.row() for summary in summaries)], _room()))
+    elif traces:
+        click.echo(f"{store.path} holds only spans of other instrumentations: --all lists their traces.", err=True)
     else:
         click.echo(f"No operation in {store.path} has ended yet.", err=True)
     reading.say_gaps(store)

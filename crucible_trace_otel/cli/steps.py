@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import math
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,12 @@ __all__ = ["command"]
 @reading.as_json
 @reading.reading
 def command(store: "JournalStore", *, run: str, gradients: bool, as_json: bool) -> None:
-    """Write every step of RUN as CSV with a header, or with --json as one JSON object a line."""
+    """Write every step of RUN as CSV with a header, or with --json as one JSON object a line.
+
+    The steps of several training runs follow each other, in order of their start. A step lacks what was not recorded
+    with it: an empty cell, an absent key. What JSON has no number for is text there: "NaN", "Infinity", "-Infinity";
+    in CSV it is nan, inf, -inf.
+    """
     from crucible_trace_otel.semconv import events  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.trace.steps import step_rows  # noqa: PLC0415 - loaded when needed
 
@@ -63,9 +67,7 @@ def _cell(value: Any) -> Any:
 
 
 def _json_lines(steps: "StepRows") -> Iterator[str]:
+    from crucible_trace_otel.renderers.nested import json_value  # noqa: PLC0415 - loaded when needed
+
     for row in steps.rows:
-        finite = {
-            name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in row.items()
-        }
-        yield json.dumps(finite) + "\n"
+        yield json.dumps(json_value(row), allow_nan=False) + "\n"

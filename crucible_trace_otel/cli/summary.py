@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from crucible_trace_otel.renderers.words import duration, plain
+from crucible_trace_otel.renderers.words import duration, plain, plural
 from crucible_trace_otel.semconv import attributes as attr
+from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.semconv.enums import Result, RunState
 from crucible_trace_otel.trace.spans import Trace, TraceSpan
 
@@ -19,6 +20,7 @@ _STATES: Final = {
     Result.SKIP: RunState.COMPLETED,
     Result.CANCELLATION: RunState.CANCELLED,
 }
+_FAILURES: Final = frozenset({Result.FAILURE, Result.ERROR, Result.TIMEOUT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,19 @@ class Summary:
     duration_s: float
     spans: int
     state: str
+    failed: tuple[str, ...] = ()
+    """The kinds of the operations that failed inside a run that ended well, one for each."""
 
     def row(self) -> tuple[str, ...]:
         """Its cells as text."""
         started = local_time(self.start_ns)
-        return self.name, self.run_id, started, duration(self.duration_s), str(self.spans), self.state
+        state = ", ".join(filter(None, (self.state, self._failed())))
+        return self.name, self.run_id, started, duration(self.duration_s), str(self.spans), state
+
+    def _failed(self) -> str:
+        """`1 failed stage`, `3 failed operations`."""
+        noun = self.failed[0] if len(set(self.failed)) == 1 else "operation"
+        return f"{len(self.failed)} failed {plural(len(self.failed), noun)}" if self.failed else ""
 
     def values(self) -> dict[str, Any]:
         """The same for JSON."""
@@ -48,11 +58,14 @@ class Summary:
             "duration_s": self.duration_s,
             "spans": self.spans,
             "state": self.state,
+            "failed_operations": len(self.failed),
         }
 
 
 def summarise(trace: Trace) -> Summary:
     """`trace` in a line."""
+    root = _root_that_tells(trace)
+    state = _state(trace, root)
     return Summary(
         name=plain(trace.name),
         run_id=plain(trace.run_ids[0]) if trace.run_ids else "",
@@ -60,7 +73,8 @@ def summarise(trace: Trace) -> Summary:
         start_ns=trace.start_ns,
         duration_s=(trace.end_ns - trace.start_ns) / 1e9,
         spans=len(trace.spans),
-        state=_state(trace),
+        state=state,
+        failed=_failed_inside(trace, root) if root is not None and state == RunState.COMPLETED else (),
     )
 
 
@@ -72,17 +86,41 @@ def local_time(time_ns: int) -> str:
         return "?"
 
 
-def _state(trace: Trace) -> str:
-    interrupted = (span for span in trace.spans if span.attributes.get(attr.CRUCIBLE_RUN_STATE) == RunState.INTERRUPTED)
-    if next(interrupted, None) is not None:
+def _root_that_tells(trace: Trace) -> TraceSpan | None:
+    """The root whose end tells how it all ended: of several attempts of one run the one that started last."""
+    roots = [root for root in trace.roots if root.parent_id is None or root.parent_is_remote]
+    if not roots:
+        return None
+    attempts = [
+        root for root in roots if root.operation == operations.TRAINING_RUN and _run_id(root) == _run_id(roots[0])
+    ]
+    return attempts[-1] if roots[0].operation == operations.TRAINING_RUN else roots[0]
+
+
+def _run_id(span: TraceSpan) -> object:
+    return span.attributes.get(attr.CRUCIBLE_RUN_ID)
+
+
+def _state(trace: Trace, root: TraceSpan | None) -> str:
+    since = [span for span in trace.spans if root is None or span.start_ns >= root.start_ns]
+    if any(span.attributes.get(attr.CRUCIBLE_RUN_STATE) == RunState.INTERRUPTED for span in since):
         return RunState.INTERRUPTED
-    if not trace.is_complete:
+    # What an open operation left behind after the root's end belongs to a later attempt.
+    later = (span for span in trace.roots if root is not None and span.start_ns >= root.end_ns and span.parent_id)
+    if root is None or any(not span.parent_is_remote for span in later):
         return UNFINISHED
-    return _state_of(next(root for root in trace.roots if root.parent_id is None or root.parent_is_remote))
-
-
-def _state_of(root: TraceSpan) -> str:
     result = root.attributes.get(attr.CRUCIBLE_OPERATION_RESULT)
-    if result in _STATES:
-        return _STATES[result]
+    if str(result) in _STATES:
+        return _STATES[str(result)]
     return RunState.FAILED if result is not None or root.status == "error" else RunState.COMPLETED
+
+
+def _failed_inside(trace: Trace, root: TraceSpan) -> tuple[str, ...]:
+    """Which operations of ours failed since `root` started; what failed inside one that failed is not counted."""
+    failed = {span.span_id: span.operation for span in trace.spans if span.end_ns > root.start_ns and _has_failed(span)}
+    return tuple(operation for span_id, operation in failed.items() if trace.by_id[span_id].parent_id not in failed)
+
+
+def _has_failed(span: TraceSpan) -> bool:
+    result = span.attributes.get(attr.CRUCIBLE_OPERATION_RESULT)
+    return span.is_ours and (str(result) in _FAILURES if result is not None else span.status == "error")

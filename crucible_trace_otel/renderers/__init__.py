@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable
 from typing import Final
 
-from crucible_trace_otel.errors import CrucibleError
+from crucible_trace_otel.errors import CrucibleError, FormatError
 from crucible_trace_otel.renderers.mermaid import render_flowchart
 from crucible_trace_otel.renderers.nested import render_json
 from crucible_trace_otel.renderers.tree import render_tree
+from crucible_trace_otel.renderers.words import plain
 from crucible_trace_otel.trace.otlp import to_otlp_json
 from crucible_trace_otel.trace.spans import Trace
 
@@ -37,10 +38,13 @@ def render(trace: Trace, format: str, *, all: bool = False, ascii: bool = False)
 
     Raises:
         UnknownFormatError: `format` is none of these; a ValueError and a CrucibleError.
+        FormatError: `trace` is no Trace; a ValueError and a CrucibleError.
     """
     draw = FORMATS.get(format) if isinstance(format, str) else None
     if draw is None:
         raise UnknownFormatError(format)
+    if not isinstance(trace, Trace):
+        raise FormatError(f"{plain(repr(trace))} is no Trace; open_store().latest() gives one.")
     return draw(trace, all, ascii)
 
 

@@ -37,9 +37,9 @@ _TOLD_AT_END_ONLY: Final = DECISIONS | {
 
 _MOST_OPEN: Final = 10_000
 _DEEPEST: Final = 20
-_STARTED, _ENDED, _FAILED, _AT_ONCE = "▶", "✓", "✗", "•"
+_STARTED, _ENDED, _FAILED, _AT_ONCE, _REMARKED = "▶", "✓", "✗", "•", "-"
 _IN_ASCII: Final = str.maketrans({_STARTED: ">", _ENDED: "+"})
-_STYLES: Final = {_STARTED: "cyan", _ENDED: "green", _FAILED: "bold red", _AT_ONCE: "cyan"}
+_STYLES: Final = {_STARTED: "cyan", _ENDED: "green", _FAILED: "bold red", _AT_ONCE: "cyan", _REMARKED: "yellow"}
 
 _Key = tuple[int, int]
 _processors: "weakref.WeakSet[ConsoleSpanProcessor]" = weakref.WeakSet()
@@ -80,8 +80,9 @@ class ConsoleSpanProcessor(SpanProcessor):
             is_error = span.status.status_code is StatusCode.ERROR
             seconds = ((span.end_time or 0) - (span.start_time or 0)) / 1e9
             told = tell(span.name, attributes, seconds, (span.status.description or "") if is_error else None)
-            mark = _FAILED if told.problem else _AT_ONCE if _is_told_at_end_only(operation) else _ENDED
-            more = "  ".join(filter(None, (told.duration, *told.facts, told.problem)))
+            well = _AT_ONCE if _is_told_at_end_only(operation) else _ENDED
+            mark = _FAILED if told.problem else _REMARKED if told.remark else well
+            more = "  ".join(filter(None, (told.duration, *told.facts, told.remark, told.problem)))
             self._print(depth, mark, told.title, more, is_ours=operation is not None)
 
     def shutdown(self) -> None:

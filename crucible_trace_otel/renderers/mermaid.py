@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from crucible_trace_otel.renderers.areas import COLOURS, area_of
-from crucible_trace_otel.renderers.outline import Fold, fold, link_target, window_summary
+from crucible_trace_otel.renderers.outline import Fold, fold, link_target, window_summary, windows_of
 from crucible_trace_otel.renderers.words import plain, tell_span
 from crucible_trace_otel.semconv import events
 from crucible_trace_otel.trace.causality import causal_links
@@ -34,7 +34,7 @@ def render_flowchart(trace: Trace, *, ascii_only: bool = False) -> str:
 def _flowchart(trace: Trace, most_nodes: int, *, ascii_only: bool) -> str:
     shown, folds = _chosen(trace, most_nodes)
     lines = ["flowchart TD"]
-    lines += [f"    {_node_id(i)}[{_label(s, ascii_only)}]:::{area_of(s.operation)}" for i, s in shown.items()]
+    lines += [f"    {_node_id(i)}[{_label(trace, s, ascii_only)}]:::{area_of(s.operation)}" for i, s in shown.items()]
     edges = [
         f"    {_node_id(span.parent_id)} --> {_node_id(span.span_id)}"
         for span in shown.values()
@@ -117,9 +117,10 @@ def _node_id(span_id: str | None) -> str:
     return f"s{span_id}"
 
 
-def _label(span: TraceSpan, ascii_only: bool) -> str:  # noqa: FBT001 - passed on
+def _label(trace: Trace, span: TraceSpan, ascii_only: bool) -> str:  # noqa: FBT001 - passed on
     told = tell_span(span)
-    facts = [told.duration, *told.facts, window_summary([e for e in span.events if e.name == events.STEPS_RECORDED])]
+    steps = window_summary(windows_of(trace, span, events.STEPS_RECORDED))
+    facts = [told.duration, *told.facts, told.remark, steps]
     rows = [told.title, ", ".join(filter(None, facts)), f"✗ {told.problem}" if told.problem else ""]
     said = _BREAK.join(escape(row, ascii_only=ascii_only) for row in rows if row)
     return f'"{said}"'

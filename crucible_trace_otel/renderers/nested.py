@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.trace.causality import causal_links
+from crucible_trace_otel.trace.otlp import non_finite
 from crucible_trace_otel.trace.spans import Attributes, Trace, TraceSpan
 
-__all__ = ["nested", "render_json"]
+__all__ = ["json_value", "nested", "render_json"]
 
 _SERIES: Final = frozenset({attr.CRUCIBLE_WINDOW_SERIES_FORMATS, attr.CRUCIBLE_WINDOW_SERIES_VALUES})
 # JSON readers, Python's too, give up at some depth; deeper spans stand beside their parent at this one.
@@ -91,19 +92,20 @@ def _instant(time_ns: int) -> str:
 
 
 def _values(attributes: Attributes) -> dict[str, Any]:
-    return {key: _value(value) for key, value in attributes.items() if key not in _SERIES}
+    return {key: json_value(value) for key, value in attributes.items() if key not in _SERIES}
 
 
-def _value(value: Any) -> Any:
+def json_value(value: Any) -> Any:
+    """`value` as JSON has it: `"NaN"`, `"Infinity"` and `"-Infinity"` as texts, bytes as base64."""
     match value:
         case float() if not math.isfinite(value):
-            return str(value)
+            return non_finite(value)
         case bytes():
             return base64.b64encode(value).decode("ascii")
         case Mapping():
-            return {str(key): _value(inner) for key, inner in value.items()}
+            return {str(key): json_value(inner) for key, inner in value.items()}
         case str():
             return value
         case Sequence():
-            return [_value(inner) for inner in value]
+            return [json_value(inner) for inner in value]
     return value

@@ -4,19 +4,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from crucible_trace_otel.renderers.words import number, plain, quoted, tell_span
+from crucible_trace_otel.renderers.words import leading, number, plain, plural, quoted, reasons, tell_span
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
+from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.trace.causality import CausalLink, causal_links
 from crucible_trace_otel.trace.spans import Trace, TraceEvent, TraceSpan
 
-__all__ = ["Fold", "Line", "Role", "draw_guides", "fold", "link_target", "outline", "window_summary"]
+__all__ = ["Fold", "Line", "Role", "draw_guides", "fold", "link_target", "outline", "window_summary", "windows_of"]
 
-Role = Literal["title", "duration", "fact", "problem", "link", "event", "note"]
+Role = Literal["title", "duration", "fact", "problem", "reason", "link", "event", "note"]
 
 _MOST_SIBLINGS: Final = 12
 _SHOWN_FIRST: Final = 6
 _SHOWN_LAST: Final = 5
+_MOST_ALIKE: Final = 2
 _MOST_EVENTS: Final = 5
 _WINDOWS: Final = (events.STEPS_RECORDED, events.GRADIENT_COMPUTED)
 _DEEPEST_GUIDE: Final = 30
@@ -45,9 +47,7 @@ class Fold:
     @property
     def text(self) -> str:
         """How many of what: `… 37 more epochs`."""
-        name = plain(self.name)
-        plural = "s" if name.replace("_", "").isalpha() and not name.endswith(("d", "s")) else ""
-        return f"… {len(self.spans)} more {name}{plural}"
+        return f"… {len(self.spans)} more {plural(len(self.spans), self.name)}"
 
 
 def outline(trace: Trace, *, show_all: bool = False) -> list[Line]:
@@ -56,12 +56,14 @@ def outline(trace: Trace, *, show_all: bool = False) -> list[Line]:
     Args:
         trace: A stored trace.
         show_all: Show every one of many equal siblings; otherwise those in the middle are folded into a line that
-            counts them. One that failed is never folded away.
+            counts them, and the links that several have in common stand at the first. One that failed is never
+            folded away.
     """
     lines: list[Line] = []
     shown: set[str] = set()
     every = iter(trace.spans)
     waiting: list[tuple[int, TraceSpan | Fold | str]] = _top(trace, show_all)[::-1]
+    alike = {} if show_all else _alike(trace.roots, [item for _, item in reversed(waiting)])
     while True:
         while waiting:
             depth, item = waiting.pop()
@@ -70,9 +72,11 @@ def outline(trace: Trace, *, show_all: bool = False) -> list[Line]:
                 shown |= _inside(trace, item.spans) if isinstance(item, Fold) else set()
             elif item.span_id not in shown:
                 shown.add(item.span_id)
-                lines.append(_span_line(depth, item))
-                lines += [Line(depth + 1, (word,), is_detail=True) for word in _details(trace, item)]
+                lines.append(_span_line(trace, depth, item))
+                details = _details(trace, item, alike.get(item.span_id))
+                lines += [Line(depth + 1, (word,), is_detail=True) for word in details]
                 children = _folded(trace.children.get(item.span_id, ()), show_all=show_all)
+                alike |= {} if show_all else _alike(trace.children.get(item.span_id, ()), children)
                 waiting += [(depth + 1, child) for child in reversed(children)]
         # Spans that are each other's ancestors hang on no root; they are stored, so they are shown.
         lost = next((span for span in every if span.span_id not in shown), None)
@@ -116,6 +120,25 @@ def _folded(spans: Sequence[TraceSpan], *, show_all: bool) -> list[TraceSpan | F
     return list(spans) if show_all else fold(spans)
 
 
+def _alike(spans: Iterable[TraceSpan], shown: Iterable[TraceSpan | Fold | str]) -> dict[str, int]:
+    """Of more than two siblings of one name with equal links: how many more there are than the first that is shown.
+
+    The others count 0: their links need not be told again.
+    """
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for span in spans:
+        links = [(link.type, link.trace_id, link.span_id) for link in causal_links(span)]
+        if links:
+            groups.setdefault((span.name, *links), []).append(span.span_id)
+    visible = [item.span_id for item in shown if isinstance(item, TraceSpan)]
+    found: dict[str, int] = {}
+    for same in groups.values():
+        if len(same) > _MOST_ALIKE:
+            found |= dict.fromkeys(same, 0)
+            found |= {first: len(same) - 1 for first in [span_id for span_id in visible if span_id in same][:1]}
+    return found
+
+
 def _inside(trace: Trace, spans: Iterable[TraceSpan]) -> set[str]:
     """The ids of `spans` and of everything below them."""
     found: set[str] = set()
@@ -128,20 +151,40 @@ def _inside(trace: Trace, spans: Iterable[TraceSpan]) -> set[str]:
     return found
 
 
-def _span_line(depth: int, span: TraceSpan) -> Line:
+def _span_line(trace: Trace, depth: int, span: TraceSpan) -> Line:
     told = tell_span(span)
     words: list[tuple[Role, str]] = [("title", told.title)]
     words += [("duration", told.duration)] if told.duration else []
-    words += [("fact", fact) for fact in told.facts]
+    words += [("fact", fact) for fact in (*told.facts, *_steps_below(trace, span))]
+    words += [("note", told.remark)] if told.remark else []
     words += [("problem", f"✗ {told.problem}")] if told.problem else []
     return Line(depth, tuple(words))
 
 
-def _details(trace: Trace, span: TraceSpan) -> list[tuple[Role, str]]:
-    """Causes and events of `span`, a line each; windows of steps together in one line."""
+def _steps_below(trace: Trace, span: TraceSpan) -> list[str]:
+    """How many steps a training run holds, where they lie in its epochs."""
+    if span.operation != operations.TRAINING_RUN:
+        return []
+    inside = [trace.by_id[span_id] for span_id in _inside(trace, [span])]
+    count = _count([event for one in inside for event in one.events if event.name == events.STEPS_RECORDED])
+    is_told_already = count == _count(windows_of(trace, span, events.STEPS_RECORDED))
+    return [] if is_told_already else [f"{count:,} {plural(count, 'step')}"]
+
+
+def _details(trace: Trace, span: TraceSpan, alike: int | None) -> list[tuple[Role, str]]:
+    """Reasons, causes and events of `span`, a line each; windows of steps together in one line.
+
+    Args:
+        trace: Its trace.
+        span: The operation that all of it is about.
+        alike: How many siblings have the same links; 0 where those stand at an earlier one, None for links of its own.
+    """
     traces = {trace.trace_id: trace}
-    words: list[tuple[Role, str]] = [
-        ("link", f"↳ {plain(link.type or 'link')} {link_target(traces, span, link)}") for link in causal_links(span)
+    words: list[tuple[Role, str]] = [("reason", reason) for reason in reasons(span)]
+    same = f"  (the same for {alike} more {plural(alike, span.name)})" if alike else ""
+    words += [
+        ("link", f"↳ {plain(link.type or 'link')} {link_target(traces, span, link)}{same}")
+        for link in (causal_links(span) if alike != 0 else ())
     ]
     unknown = span.attributes.get(attr.CRUCIBLE_DEPENDENCY_UNKNOWN, ())
     words += [
@@ -151,7 +194,7 @@ def _details(trace: Trace, span: TraceSpan) -> list[tuple[Role, str]]:
     if span.attributes.get(attr.CRUCIBLE_DEPENDENCY_CYCLE):
         words.append(("problem", "↳ it depends on itself through these links"))
     for name in _WINDOWS:
-        summary = window_summary([event for event in span.events if event.name == name])
+        summary = window_summary(windows_of(trace, span, name))
         words += [("event", f"• {name}: {summary}")] if summary else []
     others = [event for event in span.events if event.name not in _WINDOWS]
     words += [("event", f"• {_event(event)}") for event in others[:_MOST_EVENTS]]
@@ -173,27 +216,36 @@ def link_target(traces: Mapping[str, Trace], span: TraceSpan, link: CausalLink) 
     return f"{said} ({'another trace' if link.trace_id != span.trace_id else 'not stored'})"
 
 
+def windows_of(trace: Trace, span: TraceSpan, name: str) -> list[TraceEvent]:
+    """The windows called `name` on `span`, and on the segments that took those it had no room for."""
+    segments = [child for child in trace.children.get(span.span_id, ()) if child.operation == operations.STEP_SEGMENT]
+    return [event for one in (span, *segments) for event in one.events if event.name == name]
+
+
 def window_summary(windows: Sequence[TraceEvent]) -> str:
     """How many steps `windows` hold, and what the loss, or else the first number, did; empty without windows."""
     if not windows:
         return ""
-    count = sum(
-        number for number in (w.attributes.get(attr.CRUCIBLE_WINDOW_COUNT) for w in windows) if type(number) is int
-    )
-    said = f"{count} step{'s' if count != 1 else ''}"
-    said += f" in {len(windows)} windows" if len(windows) > 1 else ""
+    count = _count(windows)
+    said = f"{count:,} {plural(count, 'step')}"
+    said += f" in {len(windows):,} windows" if len(windows) > 1 else ""
     columns = [
         key.removeprefix(f"{attr.CRUCIBLE_WINDOW_FIRST_TEMPLATE}.")
         for window in windows
         for key in window.attributes
         if key.startswith(f"{attr.CRUCIBLE_WINDOW_FIRST_TEMPLATE}.")
     ]
-    if not columns:
+    column = leading(columns)
+    if column is None:
         return said
-    column = "loss" if "loss" in columns else columns[0]
     first = _first_given(windows, f"{attr.CRUCIBLE_WINDOW_FIRST_TEMPLATE}.{column}")
     last = _first_given(windows[::-1], f"{attr.CRUCIBLE_WINDOW_LAST_TEMPLATE}.{column}")
     return f"{said}, {plain(column, 40)} {number(first)} → {number(last)}"
+
+
+def _count(windows: Iterable[TraceEvent]) -> int:
+    counts = (window.attributes.get(attr.CRUCIBLE_WINDOW_COUNT) for window in windows)
+    return sum(count for count in counts if type(count) is int)
 
 
 def _first_given(windows: Sequence[TraceEvent], key: str) -> object:

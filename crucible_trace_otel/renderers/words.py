@@ -5,7 +5,7 @@ Everything that comes from a recording is untrusted text: `plain()` makes one ha
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +14,20 @@ from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.semconv.enums import Result, RunState
 from crucible_trace_otel.trace.spans import TraceSpan
 
-__all__ = ["DECISIONS", "Told", "duration", "number", "plain", "quoted", "tell", "tell_span"]
+__all__ = [
+    "DECISIONS",
+    "Told",
+    "duration",
+    "leading",
+    "number",
+    "plain",
+    "plural",
+    "quoted",
+    "reasoning",
+    "reasons",
+    "tell",
+    "tell_span",
+]
 
 DECISIONS: Final = frozenset(
     {
@@ -29,14 +42,19 @@ DECISIONS: Final = frozenset(
 """The operations that are a moment of reasoning; how long they took says nothing."""
 
 _LONGEST = 200
+_LONGEST_REASON = 100
 _MOST_METRICS = 4
 _AT_ONCE_S = 10e-6
+_MOMENT_S = 1e-3
+_MOMENTS: Final = frozenset({operations.VALIDATION_RUN, operations.HYPERPARAMETER_TUNED})
 _SECONDS_A_MINUTE = 60
 _MINUTES_AN_HOUR = 60
 _BYTES_A_UNIT = 1000
 # Controls, and the invisible characters that turn the direction of all that follows them on a line.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
-_QUIET_RESULTS = frozenset({"", Result.SUCCESS})
+# What went otherwise than planned, and did not fail.
+_REMARKS: Final = {Result.CANCELLATION: "left early", Result.SKIP: "skipped"}
+_QUIET_RESULTS = frozenset({"", Result.SUCCESS, *_REMARKS})
 _QUIET_STATES = frozenset({"", RunState.COMPLETED, RunState.RUNNING, RunState.FAILED, RunState.CANCELLED})
 
 
@@ -50,6 +68,8 @@ class Told:
     """Empty for what happened at once, such as a decision."""
     facts: tuple[str, ...]
     """Loss, metrics, confidence, ...: what a person looks for first."""
+    remark: str
+    """What went otherwise than planned without being a failure: `left early`, `skipped`; else empty."""
     problem: str
     """What went wrong; empty if nothing did."""
 
@@ -86,6 +106,36 @@ def number(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else plain(value, 40)
 
 
+def plural(count: int, noun: str) -> str:
+    """`noun` as it stands after `count`: `stage`, `stages`, `model_loads`; one of several words stays as it is."""
+    noun = plain(noun)
+    return f"{noun}s" if count != 1 and noun.replace("_", "").isalpha() and not noun.endswith(("d", "s")) else noun
+
+
+def leading(columns: Iterable[str]) -> str | None:
+    """The column that tells how a training goes: `loss`, or else the first named like a loss, or else the first."""
+    names = list(columns)
+    alike = [name for name in names if "loss" in name.lower()]
+    return "loss" if "loss" in names else next(iter([*alike, *names]), None)
+
+
+def reasons(span: TraceSpan) -> list[str]:
+    """Why it was decided so, a line each: the reasoning, the alternatives, how an ambiguity was resolved."""
+    alternatives = span.attributes.get(attr.CRUCIBLE_DECISION_ALTERNATIVES, ())
+    listed = ", ".join(map(str, alternatives)) if isinstance(alternatives, tuple) else alternatives
+    said = {
+        "because": reasoning(span),
+        "alternatives:": plain(listed, _LONGEST_REASON),
+        "resolution:": plain(span.attributes.get(attr.CRUCIBLE_AMBIGUITY_RESOLUTION, ""), _LONGEST_REASON),
+    }
+    return [f"{word} {text}" for word, text in said.items() if text]
+
+
+def reasoning(span: TraceSpan) -> str:
+    """Why it was decided so, in one line of at most a hundred characters; empty if nobody said."""
+    return plain(span.attributes.get(attr.CRUCIBLE_DECISION_REASONING, ""), _LONGEST_REASON)
+
+
 def tell_span(span: TraceSpan) -> Told:
     """A stored span in words."""
     return tell(span.name, span.attributes, span.duration_s, span.status_message if span.status == "error" else None)
@@ -101,11 +151,14 @@ def tell(name: str, attributes: Mapping[str, Any], seconds: float, error: str | 
         error: What its status says where that is an error, perhaps an empty text; else None.
     """
     about = str(attributes.get(attr.CRUCIBLE_ABOUT, ""))
-    is_decision = attributes.get(attr.CRUCIBLE_OPERATION_NAME) in DECISIONS
+    operation = str(attributes.get(attr.CRUCIBLE_OPERATION_NAME))
+    # Of what is recorded by one call, a duration this short is that of the call.
+    is_at_once = operation in DECISIONS or seconds < (_MOMENT_S if operation in _MOMENTS else _AT_ONCE_S)
     return Told(
         title=quoted(name, about) or "(no name)",
-        duration="" if is_decision or seconds < _AT_ONCE_S else duration(seconds),
+        duration="" if is_at_once else duration(seconds),
         facts=tuple(fact for fact in _facts(attributes) if not _says(about, fact)),
+        remark="" if error is not None else _REMARKS.get(str(attributes.get(attr.CRUCIBLE_OPERATION_RESULT)), ""),
         problem=_problem(attributes, error),
     )
 

@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2 as pb
 from crucible_trace_otel.errors import FormatError
 from crucible_trace_otel.trace.spans import Attributes, Status, Trace, TraceEvent, TraceLink, TraceSpan
 
-__all__ = ["decode_span", "to_otlp_json"]
+__all__ = ["decode_span", "non_finite", "to_otlp_json"]
 
 _KINDS: Final = ("unspecified", "internal", "server", "client", "producer", "consumer")
 _STATUSES: Final[tuple[Status, ...]] = ("unset", "ok", "error")
@@ -178,7 +178,7 @@ def _json_value(value: Any) -> dict[str, Any]:  # noqa: PLR0911 - one branch a k
         case int():
             return {"intValue": str(value)}
         case float():
-            return {"doubleValue": value if math.isfinite(value) else _non_finite(value)}
+            return {"doubleValue": value if math.isfinite(value) else non_finite(value)}
         case str():
             return {"stringValue": value}
         case bytes():
@@ -190,6 +190,6 @@ def _json_value(value: Any) -> dict[str, Any]:  # noqa: PLR0911 - one branch a k
     raise TypeError(f"{type(value).__name__} is no OpenTelemetry attribute value")
 
 
-def _non_finite(value: float) -> str:
+def non_finite(value: float) -> str:
     """How protobuf's JSON spells what JSON cannot."""
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

@@ -87,7 +87,7 @@ class TraceSpan:
 
     def __repr__(self) -> str:
         about = f" {_short(self.about)}" if self.about and self.about != self.name else ""
-        return f"TraceSpan({_short(self.name)}{about}, {self.duration_s:.3g} s, {self.span_id[:8]}…)"
+        return f"TraceSpan({_short(self.name)}{about}, {self.duration_s:.3g} s, {self.span_id})"
 
     @property
     def is_ours(self) -> bool:

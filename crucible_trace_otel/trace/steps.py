@@ -16,6 +16,7 @@ from typing import Any
 from crucible_trace_otel.errors import FormatError
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
+from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.semconv.enums import SeriesFormat
 from crucible_trace_otel.trace.spans import Trace, TraceEvent, TraceSpan
 
@@ -28,9 +29,9 @@ _LENGTH = struct.Struct("<I")
 _FIRST_COLUMNS = ("step", "time_ns")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class StepRows:
-    """The steps of a span or a trace, in order of step and time."""
+    """The steps of a span or a trace: those of one training run after those of another, each by step and time."""
 
     rows: tuple[Row, ...] = ()
     """Each with `step`, `time_ns`, what was recorded by name, and `epoch` where the step lies in one."""
@@ -39,24 +40,33 @@ class StepRows:
     columns: tuple[str, ...] = _FIRST_COLUMNS
     """The keys of all rows: `step`, `time_ns`, `epoch` if any row has it, then the names as they first appeared."""
 
+    def __repr__(self) -> str:
+        return f"StepRows({len(self.rows)} rows of {', '.join(self.columns)}, {self.missing} windows missing)"
+
 
 def step_rows(trace: Trace | TraceSpan, event_name: str = events.STEPS_RECORDED) -> StepRows:
     """Every step that the windows named `event_name` hold. A damaged window is counted, never raised.
+
+    Several training runs in a trace, such as a second attempt that counts from step 0 again, follow each other in
+    order of their start: their steps are not mixed.
 
     Args:
         trace: A trace, or one of its spans: then only the windows on that span.
         event_name: `steps_recorded`, or `gradient_computed` for what `record_gradient` packed.
     """
-    rows: list[Row] = []
+    runs: dict[str, list[Row]] = {}
     missing = 0
-    for window, epoch in _windows(trace, event_name):
+    for window, epoch, run in _windows(trace, event_name):
         try:
             unfolded = decode_window(window.attributes)
         except FormatError:
             missing += 1
             continue
-        rows += unfolded if epoch is None else [{"epoch": epoch} | row for row in unfolded]
-    rows.sort(key=lambda row: (row["step"], row["time_ns"]))
+        runs.setdefault(run, [])
+        runs[run] += unfolded if epoch is None else [{"epoch": epoch} | row for row in unfolded]
+    for steps in runs.values():
+        steps.sort(key=lambda row: (row["step"], row["time_ns"]))
+    rows = [row for steps in runs.values() for row in steps]
     names = dict.fromkeys(name for row in rows for name in row)
     first = [*_FIRST_COLUMNS, *(["epoch"] if "epoch" in names else [])]
     return StepRows(tuple(rows), missing, tuple(dict.fromkeys([*first, *names])))
@@ -110,24 +120,27 @@ def _column(values: bytes, position: int, form: str, count: int) -> tuple[Any, i
     return column, end
 
 
-def _windows(trace: Trace | TraceSpan, event_name: str) -> Iterator[tuple[TraceEvent, Any]]:
-    """Each window with the index of the epoch it lies in, or None."""
-    spans = (trace,) if isinstance(trace, TraceSpan) else trace.spans
+def _windows(trace: Trace | TraceSpan, event_name: str) -> Iterator[tuple[TraceEvent, Any, str]]:
+    """Each window with the index of the epoch it lies in, or None, and the id of its training run."""
+    spans, by_id = ((trace,), {}) if isinstance(trace, TraceSpan) else (trace.spans, trace.by_id)
     for span in spans:
         windows = [event for event in span.events if event.name == event_name]
         if windows:
-            epoch = _epoch_of(span, {} if isinstance(trace, TraceSpan) else trace.by_id)
+            around = tuple(_around(span, by_id))
+            key = attr.CRUCIBLE_TRAINING_EPOCH_INDEX
+            epoch = next((one.attributes[key] for one in around if key in one.attributes), None)
+            # The span of a run that still goes on, or was killed, is not stored: what it held names it as parent.
+            outermost = around[-1].parent_id or around[-1].span_id
+            run = next((one.span_id for one in around if one.operation == operations.TRAINING_RUN), outermost)
             for window in windows:
-                yield window, window.attributes.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX, epoch)
+                yield window, window.attributes.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX, epoch), run
 
 
-def _epoch_of(span: TraceSpan, by_id: Mapping[str, TraceSpan]) -> Any:
-    """The epoch index of the nearest span around, beginning with `span` itself."""
+def _around(span: TraceSpan, by_id: Mapping[str, TraceSpan]) -> Iterator[TraceSpan]:
+    """`span` and the stored spans that enclose it, innermost first."""
     here: TraceSpan | None = span
     seen: set[str] = set()
     while here is not None and here.span_id not in seen:
-        if attr.CRUCIBLE_TRAINING_EPOCH_INDEX in here.attributes:
-            return here.attributes[attr.CRUCIBLE_TRAINING_EPOCH_INDEX]
+        yield here
         seen.add(here.span_id)
         here = by_id.get(here.parent_id or "")
-    return None

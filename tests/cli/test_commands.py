@@ -1,160 +1,22 @@
 import json
 import math
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from crucible_trace_otel.cli import main
-from crucible_trace_otel.journal.segment import SegmentWriter
 from crucible_trace_otel.renderers import render
-from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
-from crucible_trace_otel.semconv.enums import Result, RunState
+from tests.cli.running import ROOT, crucible_trace, program
 from tests.store.stored import write
-from tests.trace.builders import START_NS, TraceBuilder, digits, window
-
-ROOT = Path(__file__).parents[2]
+from tests.trace.builders import TraceBuilder, digits, window
 
 
-@pytest.fixture(autouse=True)
-def _same_everywhere(monkeypatch):
-    monkeypatch.delenv("CRUCIBLE_JOURNAL", raising=False)
-    monkeypatch.setenv("TZ", "UTC")
-    monkeypatch.setenv("COLUMNS", "80")
-
-
-@pytest.fixture
-def journal(tmp_path):
-    return str(write(tmp_path / "journal", [digits(1), digits(2, finished=False)]))
-
-
-def crucible_trace(*arguments, **more):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], **more)
-
-
-def program(*arguments, **environment):
-    """The program as a process of its own."""
-    command = [sys.executable, "-m", "crucible_trace_otel.cli", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, cwd=ROOT, env={**os.environ, **environment}, timeout=60, check=False
-    )
-
-
-def test_list(journal):
-    listed = crucible_trace("list", "--journal", journal)
-    assert (listed.exit_code, listed.stderr) == (0, "")
-    assert (
-        listed.stdout
-        == """\
-NAME    RUN    STARTED              TOOK   SPANS  STATE
-digits  run-1  2026-01-01 00:00:00  9 s    16     completed
-load    run-2  2026-01-01 00:00:00  8.4 s  14     unfinished
-"""
-    )
-
-
-def test_list_as_json(journal):
-    listed = crucible_trace("list", "--json", env={"CRUCIBLE_JOURNAL": journal})
-    assert json.loads(listed.stdout)[0] == {
-        "name": "digits",
-        "run_id": "run-1",
-        "trace_id": f"{1:032x}",
-        "start_ns": START_NS,
-        "duration_s": 9.0,
-        "spans": 16,
-        "state": "completed",
-    }
-
-
-@pytest.mark.parametrize(
-    ("attributes", "status", "state"),
-    [
-        ({attr.CRUCIBLE_OPERATION_RESULT: Result.SUCCESS}, "unset", "completed"),
-        ({attr.CRUCIBLE_OPERATION_RESULT: Result.ERROR}, "error", "failed"),
-        ({attr.CRUCIBLE_OPERATION_RESULT: Result.TIMEOUT}, "error", "failed"),
-        ({attr.CRUCIBLE_OPERATION_RESULT: Result.CANCELLATION}, "unset", "cancelled"),
-        ({attr.CRUCIBLE_RUN_STATE: RunState.INTERRUPTED}, "error", "interrupted"),
-        ({}, "error", "failed"),
-        ({}, "unset", "completed"),
-    ],
-)
-def test_the_state_of_a_run(tmp_path, attributes, status, state):
-    build = TraceBuilder()
-    build.add(spans.TRAINING_RUN, "r", attributes=attributes, status=status)
-    listed = crucible_trace("list", "--json", "--journal", write(tmp_path, [build.trace()]))
-    assert json.loads(listed.stdout)[0]["state"] == state
-
-
-SHOWN = """\
-digits  completed
-run run-1, trace 00000000000000000000000000000001, started 2026-01-01 00:00:00, took 9 s, 16 operations
-
-{tree}
-Why deployment "digits in production"
-  ↳ serves model_save "digits.npz"  (through model_load "digits.npz")
-    ↳ depends_on hypothesis_formed "softmax is enough"  (through training_run "digits")
-
-Loss over 6 steps, from 2 to 0.3333
-  max █▄▂▁▁▁ 2
-  min █▄▂▁▁▁ 0.3333
-
-Validation
-  epoch 0: accuracy 0.5
-  epoch 1: accuracy 0.6
-"""
-
-
-def test_show(journal):
-    shown = crucible_trace("show", "run-1", "--journal", journal)
-    assert (shown.exit_code, shown.stderr) == (0, "")
-    assert shown.stdout == SHOWN.format(tree=render(digits(), "tree"))
-
-
-def test_show_as_json(journal):
-    shown = json.loads(crucible_trace("show", "run-1", "--json", "--journal", journal).stdout)
-    assert shown["trace"] == json.loads(render(digits(), "json"))
-    del shown["trace"], shown["summary"]
-    assert shown == {
-        "outcome": "000000010000000e",
-        "why": [
-            {"depth": 0, "type": "serves", "name": "model_save: digits.npz", "span_id": "000000010000000d"},
-            {
-                "depth": 1,
-                "type": "depends_on",
-                "name": "hypothesis_formed: softmax is enough",
-                "span_id": "0000000100000004",
-            },
-        ],
-        "steps": {"count": 6, "missing_windows": 0},
-        "gaps": [],
-    }
-
-
-def test_show_says_what_it_cannot_show(tmp_path):
-    build = TraceBuilder()
-    broken = window(0, 1, {"loss": [1.0]})
-    run = build.add(spans.TRAINING_RUN, "r", lasts=1, events=(broken,))
-    bare = {key: value for key, value in broken.attributes.items() if ".series." not in key}
-    build.spans[0] = TraceBuilder().add(
-        spans.TRAINING_RUN,
-        "r",
-        lasts=1,
-        events=(window(0, 1, {"loss": [math.nan, 2.0]}), type(broken)(broken.name, 1, bare)),
-    )
-    for number in range(25):
-        build.add(spans.VALIDATION_RUN, f"accuracy {number}", run, number / 100)
-    writer = SegmentWriter(write(tmp_path, [build.trace()]))
-    writer.append_span(b"", b"", b"\xff")
-    writer.close()
-    shown = crucible_trace("show", "--journal", tmp_path).stdout
-    assert "Loss over 2 steps, from nan to 2, 1 of them not finite (!)\n  max !▁ 2\n" in shown
-    assert "windows without their packed steps: 1\n" in shown
-    assert "Validation\n  … 5 earlier ones\n  r: accuracy 5\n" in shown
-    assert shown.endswith(f"\n1 damaged record in {tmp_path} could not be read.\n")
+def test_a_folder_with_a_journal_in_it_names_that(tmp_path):
+    write(tmp_path / ".crucible", [digits()])
+    refused = crucible_trace("list", "--journal", tmp_path)
+    assert refused.exit_code == 2
+    assert refused.stderr.endswith(f" Did you mean {tmp_path / '.crucible'}?\n")
 
 
 def test_steps_as_csv(journal):
@@ -201,7 +63,7 @@ d",True,-1.0
 2,1767225601000000000,,"{""a"": 1}",inf
 """
     )
-    assert json.loads(crucible_trace("steps", "--json", "--journal", tmp_path).stdout.splitlines()[0])["z"] == "nan"
+    assert json.loads(crucible_trace("steps", "--json", "--journal", tmp_path).stdout.splitlines()[0])["z"] == "NaN"
     assert crucible_trace("steps", "--gradients", "--journal", tmp_path).stdout.splitlines() == [
         "step,time_ns,norm",
         "0,1767225601000000000,3.0",
@@ -226,7 +88,7 @@ def test_render_takes_the_newest_run_and_json_for_short(journal):
 def test_what_is_not_found_is_exit_code_1(journal, command):
     missed = crucible_trace(command, "nobody", "--journal", journal)
     assert (missed.exit_code, missed.stdout) == (1, "")
-    assert missed.stderr == f"No trace in {journal} answers to 'nobody'. There is: 'load', 'digits'.\n"
+    assert missed.stderr == f"No trace in {journal} answers to 'nobody'. There is: 'run run-2', 'digits'.\n"
 
 
 def test_nothing_recorded_yet_is_exit_code_1(tmp_path):

@@ -50,6 +50,13 @@ def record(tracer):
     run.end(3 * second)
 
 
+def test_what_was_left_early_has_not_failed():
+    stream = io.StringIO()
+    left = {attr.CRUCIBLE_OPERATION_RESULT: "cancellation"}
+    tracer_to(stream).start_span("epoch", attributes=ours(spans.EPOCH, "epoch 0", **left), start_time=0).end(10**9)
+    assert stream.getvalue() == "▶ epoch 0\n- epoch 0  1 s  left early\n"
+
+
 TOLD = """\
 ▶ training_run "digits"
   ▶ epoch 0

@@ -4,13 +4,14 @@ import math
 import pytest
 from hypothesis import given
 
+from crucible_trace_otel.errors import FormatError
 from crucible_trace_otel.renderers import FORMATS, UnknownFormatError, render
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.semconv.enums import LinkType
 from crucible_trace_otel.trace.spans import TraceEvent
 from tests.renderers.test_tree import hostile_traces
-from tests.trace.builders import START_NS, TraceBuilder, window
+from tests.trace.builders import START_NS, TraceBuilder, digits, window
 
 
 def test_a_trace_as_nested_json():
@@ -60,7 +61,7 @@ def test_a_trace_as_nested_json():
                         "attributes": {
                             "crucible.operation.name": "epoch",
                             "crucible.about": "epoch 0",
-                            "nan": "nan",
+                            "nan": "NaN",
                             "raw": "AP8=",
                             "many": [1, 2.5],
                             "nested": {"a": [True, None]},
@@ -127,3 +128,10 @@ def test_a_format_that_is_not_there_is_named_with_those_that_are(asked):
         render(TraceBuilder().add(None), asked)
     assert str(refused.value) == f"There is no format {asked!r}; there are {', '.join(FORMATS)}."
     assert isinstance(refused.value, ValueError)
+
+
+@pytest.mark.parametrize("shown", ["digits", None, digits().spans[0]])
+def test_what_is_no_trace_is_one_sentence(shown):
+    with pytest.raises(FormatError) as refused:
+        render(shown, "tree")
+    assert str(refused.value) == f"{shown!r} is no Trace; open_store().latest() gives one."

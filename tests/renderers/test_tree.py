@@ -23,7 +23,7 @@ pipeline digits  9 s
 │   │     ↳ depends_on hypothesis_formed "softmax is enough"
 │   └── confidence_updated "softmax is enough"  confidence 0.6 → 0.9
 ├── stage train  6 s
-│   └── training_run "digits"  5.8 s  loss 0.25
+│   └── training_run "digits"  5.8 s  loss 0.25  6 steps
 │       │ ↳ depends_on hypothesis_formed "softmax is enough"
 │       ├── epoch 0  1.5 s  loss 0.6667
 │       │   │ • steps_recorded: 3 steps, loss 2 → 0.6667
@@ -158,6 +158,139 @@ training_run "odd"  2h 05m  ✗ interrupted, timeout
 └── GET /models  250 ms  ✗ error
 """
     )
+
+
+def test_a_decision_says_why():
+    build = TraceBuilder()
+    chain = build.add(spans.REASONING_CHAIN, "choose a cache", lasts=1)
+    because = attr.CRUCIBLE_DECISION_REASONING
+    others = attr.CRUCIBLE_DECISION_ALTERNATIVES
+    lru = build.add(
+        spans.HYPOTHESIS_FORMED, "an LRU dict is enough", chain, 0.1,
+        attributes={because: "200\nkeys", others: ("Redis", "memcached"), attr.CRUCIBLE_DECISION_CONFIDENCE: 0.6},
+    )  # fmt: skip
+    rests = {"causes": [("parent", lru)]}
+    build.add(spans.ALTERNATIVE_REJECTED, "Redis", chain, 0.2, attributes={because: "a hop " * 30}, **rests)
+    fits = {attr.CRUCIBLE_CONSTRAINT_SATISFIED: False, because: "11 MB", others: "compress"}
+    build.add(spans.CONSTRAINT_EVALUATED, "memory under 10 MB", chain, 0.3, attributes=fits)
+    build.add(spans.PATTERN_APPLIED, "memoization", chain, 0.4, attributes={because: "", others: ()})
+    read = {attr.CRUCIBLE_AMBIGUITY_RESOLUTION: "per process"}
+    build.add(spans.AMBIGUITY_FLAGGED, "per process or host?", chain, 0.5, attributes=read)
+    build.add(spans.HYPERPARAMETER_TUNED, "lr = 0.01", chain, 0.6, attributes={because: "plateau"})
+    assert (
+        render(build.trace(), "tree")
+        == f"""\
+reasoning_chain "choose a cache"  1 s
+├── hypothesis_formed "an LRU dict is enough"  confidence 0.6
+│     because 200 keys
+│     alternatives: Redis, memcached
+├── alternative_rejected "Redis"
+│     because {"a hop " * 16}a h…
+│     ↳ parent hypothesis_formed "an LRU dict is enough"
+├── constraint_evaluated "memory under 10 MB"  violated
+│     because 11 MB
+│     alternatives: compress
+├── pattern_applied "memoization"
+├── ambiguity_flagged "per process or host?"
+│     resolution: per process
+└── hyperparameter_tuned "lr = 0.01"
+      because plateau
+"""
+    )
+
+
+def served(count: int) -> TraceBuilder:
+    build = TraceBuilder()
+    old, new = (build.add(spans.MODEL_SAVE, name, at=-1) for name in ("old.npz", "new.npz"))
+    deployment = build.add(spans.DEPLOYMENT, "digits", lasts=count)
+    for number in range(count):
+        model = new if number >= 7 else old
+        build.add(spans.INFERENCE, f"page {number}", deployment, number, 1, causes=[("serves", model)])
+    return build
+
+
+def test_links_that_siblings_share_stand_at_the_first():
+    assert (
+        render(served(8).trace(), "tree")
+        == """\
+model_save "old.npz"
+model_save "new.npz"
+deployment "digits"  8 s
+├── inference "page 0"  1 s
+│     ↳ serves model_save "old.npz"  (the same for 6 more inferences)
+├── inference "page 1"  1 s
+├── inference "page 2"  1 s
+├── inference "page 3"  1 s
+├── inference "page 4"  1 s
+├── inference "page 5"  1 s
+├── inference "page 6"  1 s
+└── inference "page 7"  1 s
+      ↳ serves model_save "new.npz"
+"""
+    )
+    assert render(served(8).trace(), "tree", all=True).count("↳ serves model_save") == 8
+
+
+def test_links_that_folded_siblings_share_stand_at_the_first_that_is_shown():
+    lines = render(served(20).trace(), "tree").splitlines()
+    assert lines[10:14] == [
+        "├── … 9 more inferences",
+        '├── inference "page 15"  1 s',
+        '│     ↳ serves model_save "new.npz"  (the same for 12 more inferences)',
+        '├── inference "page 16"  1 s',
+    ]
+
+
+def test_orphans_share_links_too():
+    build = served(4)
+    build.spans = [span for span in build.spans if span.operation == spans.INFERENCE]
+    assert (
+        render(build.trace(), "tree")
+        == """\
+(still running, or its process ended without a word)
+├── inference "page 0"  1 s
+│     ↳ serves model_save "old.npz" (not stored)  (the same for 3 more inferences)
+├── inference "page 1"  1 s
+├── inference "page 2"  1 s
+└── inference "page 3"  1 s
+"""
+    )
+
+
+def test_the_steps_of_segments_are_counted_where_they_belong():
+    build = TraceBuilder()
+    run = build.add(spans.TRAINING_RUN, "long", lasts=9, events=(window(0, 1, {"val_loss": [4.0] * 2000}),))
+    for part in (1, 2):
+        losses = {"note": [1.0] * 1000, "val_loss": [3.0 - part] * 1000}
+        build.add(spans.STEP_SEGMENT, f"part {part}", run, part, 1, events=(window(1000 + part * 1000, part, losses),))
+    assert (
+        render(build.trace(), "tree")
+        == """\
+training_run "long"  9 s
+│ • steps_recorded: 4,000 steps in 3 windows, val_loss 4 → 1
+├── step_segment "part 1"  1 s
+│     • steps_recorded: 1,000 steps, val_loss 2 → 2
+└── step_segment "part 2"  1 s
+      • steps_recorded: 1,000 steps, val_loss 1 → 1
+"""
+    )
+
+
+def test_what_was_left_or_skipped_has_not_failed():
+    build = TraceBuilder()
+    left = {attr.CRUCIBLE_OPERATION_RESULT: Result.CANCELLATION}
+    run = build.add(spans.TRAINING_RUN, "r", lasts=2, attributes={**left, attr.CRUCIBLE_RUN_STATE: RunState.CANCELLED})
+    build.add(spans.EPOCH, "epoch 0", run, 0, 1, attributes=left, status="error", status_message="Ctrl-C")
+    build.add(spans.STAGE, "x", run, 1, 1, attributes={attr.CRUCIBLE_OPERATION_RESULT: Result.SKIP})
+    assert (
+        render(build.trace(), "tree")
+        == """\
+training_run "r"  2 s  left early
+├── epoch 0  1 s  ✗ Ctrl-C
+└── stage "x"  1 s  skipped
+"""
+    )
+    assert "<br/>2 s, left early" in render(build.trace(), "mermaid")
 
 
 def test_spans_that_are_each_others_parents_are_shown():

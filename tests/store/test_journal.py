@@ -65,16 +65,26 @@ def test_what_is_not_found_is_named_with_what_comes_near(journal):
     assert str(refused.value) == (
         f"No trace in {journal} answers to 'digit'. Near: 'digits', 'digits in production', 'pipeline digits'."
     )
-    with pytest.raises(NotFoundError, match=r"answers to 'zzz'\. There is: 'load', 'digits'\."):
+    with pytest.raises(NotFoundError, match=r"answers to 'zzz'\. There is: 'run run-3', 'digits'\."):
         open_store(journal).get("zzz")
     with pytest.raises(NotFoundError, match=r"answers to ''\. There is:"):
         open_store(journal).get("")
 
 
 def test_a_place_without_a_journal_is_an_error_that_names_it(tmp_path):
-    for place in (tmp_path / "nowhere", tmp_path):
+    (tmp_path / "notes.txt").touch()
+    for place in (tmp_path / "nowhere", tmp_path, tmp_path / "notes.txt"):
         with pytest.raises(StoreError, match=str(place)):
             open_store(place)
+
+
+def test_a_folder_with_a_journal_in_it_names_that(tmp_path):
+    write(tmp_path / ".crucible", [FIRST])
+    with pytest.raises(StoreError) as refused:
+        open_store(tmp_path)
+    assert str(refused.value) == (
+        f"No journal in {tmp_path}: it holds no *.segment file. Did you mean {tmp_path / '.crucible'}?"
+    )
 
 
 def test_a_journal_without_an_ended_operation_has_no_latest(tmp_path):
@@ -84,6 +94,36 @@ def test_a_journal_without_an_ended_operation_has_no_latest(tmp_path):
     with pytest.raises(NotFoundError, match="It holds no ended operation yet"):
         open_store(tmp_path).get("digits")
     assert open_store(tmp_path).traces() == ()
+
+
+def test_a_store_is_gone_through_oldest_first(journal):
+    assert list(open_store(journal)) == [FIRST, SECOND, OPEN]
+
+
+def foreign(number: int, seconds: int) -> Trace:
+    build = TraceBuilder(number)
+    build.add(None, name="GET /health", at=seconds)
+    return build.trace()
+
+
+def test_the_latest_is_a_trace_with_operations_of_ours(tmp_path):
+    other = foreign(9, 500)
+    store = open_store(write(tmp_path, [other]))
+    with pytest.raises(NotFoundError) as refused:
+        store.latest()
+    assert str(refused.value) == (
+        f"The journal {tmp_path} holds only spans of other instrumentations: "
+        "`crucible-trace list --all` shows their traces."
+    )
+    write(tmp_path, [FIRST])
+    assert (store.latest(), store.get("latest"), store.get("GET /health")) == (FIRST, FIRST, other)
+
+
+@pytest.mark.parametrize("run", [None, 7, FIRST])
+def test_a_run_that_is_no_text_is_one_sentence(journal, run):
+    with pytest.raises(NotFoundError) as refused:
+        open_store(journal).get(run)
+    assert str(refused.value) == f"No trace answers to {run!r}: it is asked for by a text, such as a name or a run id."
 
 
 def test_what_is_written_after_opening_is_seen(tmp_path):

@@ -1,10 +1,13 @@
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.trace.spans import Trace, TraceLink, group_into_traces
-from tests.trace.builders import digits
+from crucible_trace_otel.trace.steps import step_rows
+from tests.trace.builders import TraceBuilder, digits
 
 SPANS = (*digits(1).spans, *digits(2).spans)
 
@@ -40,3 +43,50 @@ def test_an_unfinished_trace_is_told_by_its_orphans():
 
 def test_nothing_stored_is_a_trace_without_a_name():
     assert (Trace("a" * 32, ()).name, TraceLink("a" * 32, "b" * 16).type) == ("a" * 32, "")
+
+
+def test_a_trace_whose_root_is_not_stored_is_named_after_its_run():
+    assert digits(finished=False).name == "run run-1"
+
+
+def test_an_unfinished_trace_without_a_run_is_named_after_what_there_is():
+    build = TraceBuilder()
+    build.add(spans.STAGE, "load", "000000010000000f", name="stage load")
+    build.add(spans.REASONING_CHAIN, "why?", "000000010000000f", 1)
+    assert build.trace().name == "why?"
+    assert Trace("a" * 32, build.trace().spans[:1]).name == "load"
+
+
+@pytest.mark.parametrize(
+    ("operation", "about", "named"),
+    [(spans.PIPELINE, "digits", "digits"), (spans.STAGE, "load", "load"), (None, "", "POST /train")],
+)
+def test_a_trace_that_another_instrumentation_began_is_named_after_ours(operation, about, named):
+    build = TraceBuilder()
+    root = build.add(None, name="POST /train", lasts=9)
+    query = build.add(None, name="SELECT", parent=root, lasts=1)
+    outer = build.add(operation, about, query, 1, 5)
+    build.add(operation, "inside", outer, 2, 1)
+    assert build.trace().name == named
+    assert build.trace().is_ours is (operation is not None)
+
+
+def test_spans_that_are_each_others_parents_do_not_hang_the_name():
+    build = TraceBuilder()
+    build.add(None, name="GET /")
+    build.add(spans.STAGE, "a", "0000000100000003")
+    build.add(None, name="b", parent="0000000100000002")
+    build.add(None, name="c", parent="0000000100000004")
+    build.add(spans.STAGE, "itself", "0000000100000004", 1)
+    assert build.trace().name == "itself"
+
+
+def test_values_are_shown_in_a_few_words():
+    trace = digits()
+    epoch = next(span for span in trace.spans if span.operation == spans.EPOCH)
+    assert repr(trace) == "Trace('digits', 16 spans, 00000000…)"
+    assert repr(trace.spans[0]) == "TraceSpan('pipeline digits' 'digits', 9 s, 0000000100000001)"
+    assert repr(epoch) == "TraceSpan('epoch' 'epoch 0', 1.5 s, 0000000100000009)"
+    assert repr(epoch.events[0]) == "TraceEvent('steps_recorded', 10 attributes)"
+    assert repr(step_rows(trace)) == "StepRows(6 rows of step, time_ns, epoch, loss, 0 windows missing)"
+    assert repr(TraceBuilder().add(None, name="x" * 10_000)) == f"TraceSpan('{'x' * 59}…', 0 s, 0000000100000001)"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from crucible_trace_otel.errors import FormatError
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
-from crucible_trace_otel.trace.spans import TraceEvent
+from crucible_trace_otel.trace.spans import Trace, TraceEvent
 from crucible_trace_otel.trace.steps import StepRows, decode_window, step_rows
 from tests.trace.builders import START_NS, TraceBuilder, digits, pack, window
 
@@ -141,6 +141,23 @@ def test_a_damaged_window_is_counted_and_the_others_are_read(damage):
     build.add(spans.TRAINING_RUN, events=(broken, window(2, 2, {"loss": [math.pi]})))
     unfolded = step_rows(build.trace())
     assert ([row["loss"] for row in unfolded.rows], unfolded.missing) == ([math.pi], 1)
+
+
+def test_attempts_that_count_from_zero_again_follow_each_other():
+    build = TraceBuilder()
+    for attempt in range(2):
+        run = build.add(spans.TRAINING_RUN, "r", at=10 * attempt, lasts=5)
+        for epoch in range(2):
+            loss = 1.0 - attempt / 2 - epoch / 4
+            build.add(
+                spans.EPOCH, f"epoch {epoch}", run, 10 * attempt + epoch, 1,
+                attributes={attr.CRUCIBLE_TRAINING_EPOCH_INDEX: epoch},
+                events=(window(epoch, 10 * attempt + epoch + 1, {"loss": [loss]}),),
+            )  # fmt: skip
+    told = [(row["epoch"], row["step"], row["loss"]) for row in step_rows(build.trace()).rows]
+    assert told == [(0, 0, 1.0), (1, 1, 0.75), (0, 0, 0.5), (1, 1, 0.25)]
+    killed = Trace(build.trace().trace_id, tuple(s for s in build.trace().spans if s.operation == spans.EPOCH))
+    assert [(row["epoch"], row["step"], row["loss"]) for row in step_rows(killed).rows] == told
 
 
 def test_json_that_nests_too_deeply_is_damage():

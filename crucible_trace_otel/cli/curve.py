@@ -1,0 +1,80 @@
+"""The numbers of all steps: one of them as a curve, the others as a table."""
+
+import math
+import shutil
+from typing import Final
+
+from rich.text import Text
+
+from crucible_trace_otel.errors import NotFoundError
+from crucible_trace_otel.renderers.sparkline import sparkline
+from crucible_trace_otel.renderers.words import leading, number, plain
+from crucible_trace_otel.trace.steps import StepRows
+
+__all__ = ["curve"]
+
+_WIDEST_CURVE: Final = 100
+_MOST_COLUMNS: Final = 12
+
+
+def curve(steps: StepRows, metric: str | None, *, is_ascii: bool) -> list[Text]:
+    """The section about `steps`: the curve of `metric`, and the last, lowest and highest value of the other numbers.
+
+    Args:
+        steps: All steps of a trace.
+        metric: The column to draw; by default the loss, or else what comes nearest to one.
+        is_ascii: Whether only ASCII may be used.
+
+    Raises:
+        NotFoundError: `metric` is no number that was recorded with the steps.
+    """
+    numbers = {name: values for name in steps.columns if (values := _values(steps, name))}
+    if metric is not None and metric not in numbers:
+        there_is = f"there are {', '.join(map(plain, numbers))}" if numbers else "none was recorded"
+        raise NotFoundError(f"No step has a number {metric!r}; {there_is}.")
+    drawn = leading(numbers) if metric is None else metric
+    lines = [] if drawn is None else _curve(drawn, numbers.pop(drawn), is_ascii=is_ascii)
+    missing = [Text(f"windows without their packed steps: {steps.missing}", style="bold red")] if steps.missing else []
+    return lines + _table(numbers) + missing
+
+
+def _values(steps: StepRows, name: str) -> list[float]:
+    """What `name` was at each step that has it; empty where it is no number, or counts the steps themselves."""
+    if name in ("step", "time_ns", "epoch"):
+        return []
+    cells = [row.get(name) for row in steps.rows]
+    return [_as_float(cell) for cell in cells if isinstance(cell, (int, float)) and not isinstance(cell, bool)]
+
+
+def _as_float(cell: float) -> float:
+    try:
+        return float(cell)
+    except OverflowError:  # an integer past the largest double
+        return math.copysign(math.inf, cell)
+
+
+def _curve(name: str, values: list[float], *, is_ascii: bool) -> list[Text]:
+    finite = [value for value in values if math.isfinite(value)]
+    width = max(min(shutil.get_terminal_size().columns - 20, _WIDEST_CURVE), 10)
+    high, low = sparkline(values, width, ascii_only=is_ascii)
+    title = "Loss" if name == "loss" else plain(name, 40)
+    title += f" over {len(values):,} steps, from {number(values[0])} to {number(values[-1])}"
+    title += f", {len(values) - len(finite):,} of them not finite (!)" if len(finite) < len(values) else ""
+    rows = [("max", high, max(finite, default=math.nan)), ("min", low, min(finite, default=math.nan))]
+    drawn = [Text.assemble(f"  {row} ", (blocks, "green"), f" {number(value)}") for row, blocks, value in rows]
+    return [Text(title, style="bold"), *drawn]
+
+
+def _table(numbers: dict[str, list[float]]) -> list[Text]:
+    """A line for each of `numbers`: name, last value, lowest and highest finite one."""
+    if not numbers:
+        return []
+    rows = [("", "last", "min", "max")]
+    for name, values in list(numbers.items())[:_MOST_COLUMNS]:
+        finite = [value for value in values if math.isfinite(value)]
+        extremes = min(finite, default=math.nan), max(finite, default=math.nan)
+        rows.append((plain(name, 40), number(values[-1]), number(extremes[0]), number(extremes[1])))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    more = [f"… {len(numbers) - _MOST_COLUMNS} more numbers"] if len(numbers) > _MOST_COLUMNS else []
+    return [Text(f"  {line}") for line in lines + more]
