@@ -50,7 +50,7 @@ def _as_float(cell: float) -> float:
     try:
         return float(cell)
     except OverflowError:  # an integer past the largest double
-        return math.copysign(math.inf, cell)
+        return math.inf if cell > 0 else -math.inf
 
 
 def _curve(name: str, values: list[float], *, is_ascii: bool) -> list[Text]:

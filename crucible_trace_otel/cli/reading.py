@@ -74,6 +74,8 @@ def say_gaps(store: "JournalStore") -> None:
 
 def gaps(store: "JournalStore") -> list[str]:
     """One sentence for each kind of thing in the journal that could not be read."""
+    from crucible_trace_otel.renderers.words import plain  # noqa: PLC0415 - loaded when needed
+
     said: list[str] = []
     if store.damaged:
         said.append(f"{store.damaged} damaged {_plural('record', store.damaged)} in {store.path} could not be read.")
@@ -82,7 +84,7 @@ def gaps(store: "JournalStore") -> list[str]:
             f"{store.torn} {_plural('file', store.torn)} in {store.path} stopped within a record: "
             "normal where a process was killed, or is writing right now."
         )
-    return said + [f"Not read: {sentence}." for sentence in store.unreadable]
+    return said + [f"Not read: {plain(sentence)}." for sentence in store.unreadable]
 
 
 def _plural(noun: str, count: int) -> str:

@@ -31,6 +31,7 @@ def command(store: "JournalStore", *, run: str, gradients: bool, as_json: bool) 
     with it: an empty cell, an absent key. What JSON has no number for is text there: "NaN", "Infinity", "-Infinity";
     in CSV it is nan, inf, -inf.
     """
+    from crucible_trace_otel.renderers.words import plain  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.semconv import events  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.trace.steps import step_rows  # noqa: PLC0415 - loaded when needed
 
@@ -42,23 +43,29 @@ def command(store: "JournalStore", *, run: str, gradients: bool, as_json: bool) 
         click.echo(f"Windows without their packed steps: {steps.missing}; only their statistics are left.", err=True)
     reading.say_gaps(store)
     if not steps.rows:
-        click.echo(f"{trace.name} has no recorded {'gradients' if gradients else 'steps'}.", err=True)
+        click.echo(f"{plain(trace.name)} has no recorded {'gradients' if gradients else 'steps'}.", err=True)
         sys.exit(1)
 
 
 def _csv_lines(steps: "StepRows") -> Iterator[str]:
+    from crucible_trace_otel.renderers.words import plain  # noqa: PLC0415 - loaded when needed
+
     if not steps.rows:
         return
+    # A file gets texts as they are; a terminal must not obey what they hold.
+    text = plain if sys.stdout.isatty() else str
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     for cells in (list(steps.columns), *([_cell(row.get(name)) for name in steps.columns] for row in steps.rows)):
-        # A text that begins like a formula would be run by the spreadsheet that opens the file.
-        writer.writerow(
-            [f"'{cell}" if isinstance(cell, str) and cell[:1] in set("=+-@\t\r") else cell for cell in cells]
-        )
+        writer.writerow([_without_formula(text(cell)) if isinstance(cell, str) else cell for cell in cells])
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
+
+
+def _without_formula(text: str) -> str:
+    """A text that begins like a formula would be run by the spreadsheet that opens the file."""
+    return f"'{text}" if text[:1] in set("=+-@\t\r") else text
 
 
 def _cell(value: Any) -> Any:

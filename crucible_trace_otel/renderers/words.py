@@ -51,7 +51,7 @@ _SECONDS_A_MINUTE = 60
 _MINUTES_AN_HOUR = 60
 _BYTES_A_UNIT = 1000
 # Controls, and the invisible characters that turn the direction of all that follows them on a line.
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 # What went otherwise than planned, and did not fail.
 _REMARKS: Final = {Result.CANCELLATION: "left early", Result.SKIP: "skipped"}
 _QUIET_RESULTS = frozenset({"", Result.SUCCESS, *_REMARKS})

@@ -82,9 +82,9 @@ def _span(message: pb.Span, **around: Any) -> TraceSpan:
         links=tuple(
             TraceLink(link.trace_id.hex(), link.span_id.hex(), _attributes(link.attributes)) for link in message.links
         ),
-        status=_STATUSES[message.status.code] if message.status.code < len(_STATUSES) else "unset",
+        status=_STATUSES[message.status.code] if 0 <= message.status.code < len(_STATUSES) else "unset",
         status_message=message.status.message,
-        kind=_KINDS[message.kind] if message.kind < len(_KINDS) else "unspecified",
+        kind=_KINDS[message.kind] if 0 <= message.kind < len(_KINDS) else "unspecified",
         trace_state=message.trace_state,
         dropped={what: count for what, count in dropped.items() if count},
         parent_is_remote=bool(message.flags & _HAS_IS_REMOTE and message.flags & _IS_REMOTE),
