@@ -1,11 +1,10 @@
 """Checkpoints and models on disk: recorded with path, size, SHA-256 and duration, and found again by their path."""
 
 import os
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from opentelemetry.trace import SpanContext
 
@@ -17,10 +16,13 @@ from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.semconv.enums import LinkType
 
+if TYPE_CHECKING:
+    import threading
+
 __all__ = ["CheckpointLoad", "CheckpointSave", "FileOperation", "ModelLoad", "ModelSave", "StoredFile", "saved_at"]
 
 _MOST_REMEMBERED = 1_000
-_saved: OrderedDict[str, "StoredFile"] = OrderedDict()
+_saved: OrderedDict[str, "FileOperation"] = OrderedDict()
 
 
 @dataclass(eq=False)
@@ -31,8 +33,6 @@ class StoredFile:
     operation: "FileOperation" = field(repr=False)
     value: Any = None
     """What the `write=` or `read=` function returned."""
-    _digest: FileDigest = field(default_factory=FileDigest, repr=False)
-    _digested: threading.Event | None = field(default=None, repr=False)
 
     @property
     def event_id(self) -> str:
@@ -56,12 +56,10 @@ class StoredFile:
 
     def digest(self, timeout: float | None = None) -> FileDigest:
         """Size and SHA-256, waiting up to `timeout` seconds (for ever when None) until they are computed."""
-        if self._digested is not None:
-            self._digested.wait(timeout)
-        return self._digest
+        return self.operation._digest_within(timeout)
 
 
-def _without_digest(operation: "FileOperation", _: StoredFile) -> None:
+def _without_digest(operation: "FileOperation") -> None:
     """The fallback where no digest could be ordered: the file operation ends all the same."""
     operation.stop()
 
@@ -85,39 +83,47 @@ class FileOperation(Operation):
     ) -> None:
         super().__init__(path, attributes={self.path_key: path, **attributes}, depends_on=depends_on)
         self.path = path
+        self._path = _as_text(path)
         self._within = within
+        self._digest = FileDigest()
+        self._digested: threading.Event | None = None
 
     def perform(self, action: Callable[[Any], Any] | None) -> StoredFile:
         """Do it: call `action` with the path, if one is given, and let its exception go on."""
         self.start()
-        stored = StoredFile(_as_text(self.path), self)
+        stored = StoredFile(self._path, self)
         if action is not None:
             try:
                 stored.value = action(self.path)
             except BaseException as error:
                 self.fail(error)
                 raise
-        self._digest_later(stored)
+        self._digest_later()
         return stored
 
+    def _digest_within(self, timeout: float | None) -> FileDigest:
+        if self._digested is not None:
+            self._digested.wait(timeout)
+        return self._digest
+
     @guarded(_without_digest)
-    def _digest_later(self, stored: StoredFile) -> None:
+    def _digest_later(self) -> None:
         """Leave the context now; the span ends when its digest is known, with the time of now."""
         if not self.is_recording:
             self.stop()
             return
         ended_at = self._now_ns()
         self._leave()
-        saved = saved_at(stored.path)
-        if self.saves and stored.path:
-            _saved[_real(stored.path)] = stored
+        saved = saved_at(self._path)
+        if self.saves and self._path:
+            _saved[_real(self._path)] = self
             while len(_saved) > _MOST_REMEMBERED:
                 _saved.popitem(last=False)
         elif saved is not None:
             self.link(LinkType.PRODUCED_BY, saved)
 
         def done(digest: FileDigest) -> None:
-            stored._digest = digest
+            self._digest = digest
             self.set(
                 {
                     self.size_key: digest.size,
@@ -125,12 +131,12 @@ class FileOperation(Operation):
                     self.changed_key: digest.changed,
                 }
             )
-            expected = saved.digest(0).sha256 if saved is not None and not self.saves else None
+            expected = saved._digest_within(0).sha256 if saved is not None and not self.saves else None
             if expected and digest.sha256 and expected != digest.sha256:
                 self.set({self.mismatch_key: True})
             self._stop_at(ended_at)
 
-        stored._digested = digest_later(stored.path, done)
+        self._digested = digest_later(self._path, done)
 
 
 class _CheckpointFile(FileOperation):
@@ -177,8 +183,8 @@ class ModelLoad(_ModelFile):
     saves = False
 
 
-def saved_at(path: str) -> StoredFile | None:
-    """The last file this process recorded as saved at `path`; None where that is empty."""
+def saved_at(path: str) -> FileOperation | None:
+    """The last saving at `path` that this process recorded; None where that is empty."""
     return _saved.get(_real(path)) if path else None
 
 

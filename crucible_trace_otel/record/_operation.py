@@ -180,7 +180,7 @@ class Operation:
     @guarded(nothing)
     def set(self, attributes: Mapping[str, Any]) -> None:
         """Set convention attributes, coerced; a None is left out."""
-        if self.span.is_recording():
+        if self.span.is_recording() and self._is_here():
             for key, value in clean(attributes, self._repairs).items():
                 self.span.set_attribute(key, value)
 
@@ -279,7 +279,7 @@ class Operation:
         now = self._now_ns()
         try:
             try:
-                if self.span.is_recording():
+                if self.span.is_recording() and self._is_here():
                     self._close(outcome_of(error), error)
             finally:
                 self._before_end()

@@ -82,7 +82,7 @@ class Deployment(Operation):
     @guarded(nothing)
     def _serve(self, path: str) -> None:
         saved = saved_at(path)
-        if saved is not None and saved is not self.model:
+        if saved is not None and saved.event_id != getattr(self.model, "event_id", None):
             self.model = saved
             self.link(LinkType.SERVES, saved)
 

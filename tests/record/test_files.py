@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import weakref
 from collections import deque
 from hashlib import sha256
 from pathlib import Path
@@ -291,3 +292,17 @@ def test_a_bad_job_does_not_end_the_digests(warned: list[str], tmp_path: Path) -
     assert _digests.digest_later(tmp_path / "a", found.append).wait(5)
     assert found == [FileDigest(len(WORDS), DIGEST)]
     assert any("was not recorded" in text for text in warned)
+
+
+def test_what_a_writer_returned_is_not_kept_alive(recorded: Recording, tmp_path: Path) -> None:
+    class Large:
+        pass
+
+    with crucible.training_run("r") as run:
+        stored = run.save_checkpoint(tmp_path / "a", write=lambda path: (write(path), Large())[1])
+        returned = weakref.ref(stored.value)
+        stored.digest(5)
+        del stored
+    assert returned() is None
+    digests_done()
+    assert run.load_checkpoint(tmp_path / "a").digest(5).sha256 == DIGEST

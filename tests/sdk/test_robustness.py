@@ -262,3 +262,36 @@ def test_a_timeout_that_is_no_number_is_warned_about(warned: list[str], timeout:
     assert not crucible.flush(timeout)
     assert time.monotonic() - before < 5
     assert "no number of seconds" in warned[0]
+
+
+@needs_fork
+def test_a_child_does_not_wait_for_a_lock_of_its_parents_span(tmp_path: Path) -> None:
+    finished = run(
+        """
+        import os, threading
+        import crucible_trace_otel as crucible
+        crucible.configure(service_name="s")
+        run = crucible.training_run("run").start()
+        stop = threading.Event()
+
+        def touch():
+            while not stop.is_set():
+                run.set({"crucible.training.batch.size": 1})
+
+        threads = [threading.Thread(target=touch) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(60):
+            child = os.fork()
+            if child == 0:
+                run.stop()
+                os._exit(0)
+            os.waitpid(child, 0)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        """,
+        tmp_path,
+        PYTHONWARNINGS="ignore",
+    )
+    assert finished.returncode == 0, finished.stderr
