@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from crucible_trace_otel.semconv import attributes as attr
-from crucible_trace_otel.trace.spans import Trace, TraceSpan
+from crucible_trace_otel.trace.spans import Trace, TraceSpan, enclosing
 
 __all__ = ["CausalLink", "CausalStep", "causal_links", "causes"]
 
@@ -113,13 +113,7 @@ def _links_of(holders: Iterable[TraceSpan], depth: int, subject: TraceSpan, aske
 
 
 def _around(span: TraceSpan, index: dict[_Key, TraceSpan]) -> Iterator[TraceSpan]:
-    """`span` and the spans that enclose it, innermost first."""
-    here: TraceSpan | None = span
-    seen: set[str] = set()
-    while here is not None and here.span_id not in seen:
-        yield here
-        seen.add(here.span_id)
-        here = index.get((here.trace_id, here.parent_id or ""))
+    return enclosing(span, lambda parent_id: index.get((span.trace_id, parent_id)))
 
 
 def _parts(span: TraceSpan, trace: Trace | None) -> Iterator[TraceSpan]:

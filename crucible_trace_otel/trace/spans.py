@@ -1,6 +1,6 @@
 """The values a stored trace is made of. Written by nobody twice: all of them are frozen."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
 
-__all__ = ["NAMING", "Status", "Trace", "TraceEvent", "TraceLink", "TraceSpan", "group_into_traces"]
+__all__ = ["NAMING", "Status", "Trace", "TraceEvent", "TraceLink", "TraceSpan", "enclosing", "group_into_traces"]
 
 Attributes = Mapping[str, Any]
 Status = Literal["unset", "ok", "error"]
@@ -195,6 +195,16 @@ class Trace:
     def end_ns(self) -> int:
         """When its last stored span ended, nanoseconds since 1970."""
         return max(span.end_ns for span in self.spans)
+
+
+def enclosing(span: TraceSpan, find: Callable[[str], TraceSpan | None]) -> Iterator[TraceSpan]:
+    """`span` and the stored spans that enclose it, innermost first; `find` gives the span of an id, if it is stored."""
+    here: TraceSpan | None = span
+    seen: set[str] = set()
+    while here is not None and here.span_id not in seen:
+        yield here
+        seen.add(here.span_id)
+        here = find(here.parent_id or "")
 
 
 def group_into_traces(spans: Iterable[TraceSpan]) -> tuple[Trace, ...]:

@@ -18,7 +18,7 @@ from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
 from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.semconv.enums import SeriesFormat
-from crucible_trace_otel.trace.spans import Trace, TraceEvent, TraceSpan
+from crucible_trace_otel.trace.spans import Trace, TraceEvent, TraceSpan, enclosing
 
 __all__ = ["Row", "StepRows", "decode_window", "step_rows"]
 
@@ -126,7 +126,7 @@ def _windows(trace: Trace | TraceSpan, event_name: str) -> Iterator[tuple[TraceE
     for span in spans:
         windows = [event for event in span.events if event.name == event_name]
         if windows:
-            around = tuple(_around(span, by_id))
+            around = tuple(enclosing(span, by_id.get))
             key = attr.CRUCIBLE_TRAINING_EPOCH_INDEX
             epoch = next((one.attributes[key] for one in around if key in one.attributes), None)
             # The span of a run that still goes on, or was killed, is not stored: what it held names it as parent.
@@ -134,13 +134,3 @@ def _windows(trace: Trace | TraceSpan, event_name: str) -> Iterator[tuple[TraceE
             run = next((one.span_id for one in around if one.operation == operations.TRAINING_RUN), outermost)
             for window in windows:
                 yield window, window.attributes.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX, epoch), run
-
-
-def _around(span: TraceSpan, by_id: Mapping[str, TraceSpan]) -> Iterator[TraceSpan]:
-    """`span` and the stored spans that enclose it, innermost first."""
-    here: TraceSpan | None = span
-    seen: set[str] = set()
-    while here is not None and here.span_id not in seen:
-        yield here
-        seen.add(here.span_id)
-        here = by_id.get(here.parent_id or "")

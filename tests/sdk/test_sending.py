@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +15,7 @@ from crucible_trace_otel.journal.reader import read_directory
 from tests.backends.process import free_ports
 from tests.journal.otlp import names
 from tests.journal.process import run
+from tests.sdk.answering import answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,31 +42,6 @@ def tarpit() -> Iterator[int]:
     """The port of somebody who takes every connection and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         yield server.getsockname()[1]
-
-
-@contextmanager
-def answering(status: int) -> Iterator[str]:
-    """A server that answers each request with `status`."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -125,7 +99,7 @@ def test_flush_returns_in_time_and_false_when_nobody_answers(protocol: str, warn
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("status", [400, 413])
 def test_what_is_refused_is_not_acknowledged(status: int, warned: list[str]) -> None:
-    with answering(status) as endpoint:
+    with answering(status) as (endpoint, _):
         handle = crucible.configure(journal=False, endpoint=endpoint)
         record(10)
         report = handle.flush(10)
