@@ -18,6 +18,7 @@ __all__ = ["recording", "unconfigured"]
 
 SPANS = 1_000
 STEPS, EPOCHS = 10_000, 10
+IN_A_WINDOW = 99  # steps that neither fill a window nor end it
 EVENTS_EACH = 100  # below the SDK's limit of 128 a span
 EIGHT = {
     "model": "softmax",
@@ -94,7 +95,7 @@ def recording(directory: Path) -> tuple[list[Comparison], dict[str, int]]:
         _nested(plain),
         _decision(plain),
         _event(plain),
-        _step(plain, exporter, provider, directory),
+        *_steps(plain, exporter, provider, directory),
     ]
     report = handle.shutdown(30)
     provider.shutdown()
@@ -183,33 +184,79 @@ def _event(plain: trace_api.Tracer) -> Comparison:
     return compare("event, 6 attributes", SPANS, ours, theirs, "`add_event` of the plain SDK")
 
 
-def _step(plain: trace_api.Tracer, exporter: Dropping, provider: TracerProvider, directory: Path) -> Comparison:
-    each = STEPS // EPOCHS
-    runs: list[str] = []
+def _steps(plain: trace_api.Tracer, exporter: Dropping, provider: TracerProvider, directory: Path) -> list[Comparison]:
+    """By name and by position, all of them read back; then the calls alone, without what a window's end costs."""
+    store = _Steps(plain, exporter, provider, directory)
+    return [
+        store.compared("`record_step` with 6 numbers", _by_name, STEPS // EPOCHS),
+        store.compared("`step_recorder` with 6 numbers", _by_position, STEPS // EPOCHS),
+        store.compared("`record_step`, the call alone", _by_name, IN_A_WINDOW),
+        store.compared("`step_recorder`, the call alone", _by_position, IN_A_WINDOW),
+    ]
 
-    def ours() -> int:
+
+def _by_name(epoch: crucible.Epoch, times: int) -> None:
+    loss, accuracy, rate, norm, tokens, seconds = SIX.values()
+    for _ in range(times):
+        epoch.record_step(loss=loss, accuracy=accuracy, rate=rate, norm=norm, tokens=tokens, seconds=seconds)
+
+
+def _by_position(epoch: crucible.Epoch, times: int) -> None:
+    record = epoch.step_recorder(*SIX)
+    record(*SIX.values())
+    loss, accuracy, rate, norm, tokens, seconds = SIX.values()
+    for _ in range(times - 1):
+        record(loss, accuracy, rate, norm, tokens, seconds)
+
+
+def _plain(span: trace_api.Span, times: int) -> None:
+    loss, accuracy, rate, norm, tokens, seconds = SIX.values()
+    for _ in range(times):
+        numbers = {"loss": loss, "accuracy": accuracy, "rate": rate, "norm": norm, "tokens": tokens, "seconds": seconds}
+        span.add_event("step", numbers)
+
+
+class _Steps:
+    """Steps in ten epochs of a run, against events on ten spans of the plain SDK."""
+
+    def __init__(self, plain: trace_api.Tracer, exporter: Dropping, provider: TracerProvider, directory: Path) -> None:
+        self.plain, self.exporter, self.provider, self.directory = plain, exporter, provider, directory
+        self.runs: list[str] = []
+
+    def compared(self, name: str, record: Callable[[crucible.Epoch, int], None], each: int) -> Comparison:
+        """`each` steps an epoch; raises ValueError where one is not read back."""
+        self.provider.force_flush()
+        self.runs, before = [], self.exporter.events
+        against = "`add_event` of the plain SDK"
+        result = compare(
+            f"step: {name}", each * EPOCHS, lambda: self.ours(record, each), lambda: self.theirs(each), against
+        )
+        self.provider.force_flush()
+        theirs_kept = (self.exporter.events - before) // len(self.runs)
+        store = crucible.open_store(self.directory)
+        ours_kept = min(len({row["step"] for row in step_rows(store.get(run)).rows}) for run in self.runs[:2])
+        if ours_kept != each * EPOCHS:
+            raise ValueError(f"{each * EPOCHS} steps recorded, {ours_kept} read back")
+        result.kept = f"{ours_kept:,} of {each * EPOCHS:,} (plain SDK: {theirs_kept:,})"
+        return result
+
+    def ours(self, record: Callable[[crucible.Epoch, int], None], each: int) -> int:
+        """A run."""
         taken = 0
         with crucible.training_run("benchmark") as run:
-            runs.append(f"{run.span_context.trace_id:032x}")
+            self.runs.append(f"{run.span_context.trace_id:032x}")
             for epoch in run.epochs(EPOCHS):
-                taken += repeat(each, lambda: epoch.record_step(**SIX))()  # noqa: B023 - called here
+                if each == IN_A_WINDOW:
+                    record(epoch, 1)  # opens the window
+                    taken += timed(lambda: record(epoch, each - 1))  # noqa: B023 - called here
+                else:
+                    taken += timed(lambda: record(epoch, each))  # noqa: B023
         return taken
 
-    def theirs() -> int:
+    def theirs(self, each: int) -> int:
+        """Ten spans."""
         taken = 0
         for _ in range(EPOCHS):
-            with plain.start_as_current_span("epoch") as span:
-                taken += repeat(each, lambda: span.add_event("step", SIX))()
+            with self.plain.start_as_current_span("epoch") as span:
+                taken += timed(lambda: _plain(span, each))
         return taken
-
-    provider.force_flush()
-    before = exporter.events
-    result = compare("step: `record_step` with 6 numbers", STEPS, ours, theirs, "`add_event` of the plain SDK")
-    provider.force_flush()
-    theirs_kept = (exporter.events - before) // len(runs)
-    store = crucible.open_store(directory)
-    ours_kept = min(len({row["step"] for row in step_rows(store.get(run)).rows}) for run in runs[:2])
-    if ours_kept != STEPS:
-        raise ValueError(f"{STEPS} steps recorded, {ours_kept} read back")
-    result.kept = f"{ours_kept:,} of {STEPS:,} (plain SDK: {theirs_kept:,})"
-    return result

@@ -12,6 +12,7 @@ from opentelemetry.util._once import Once
 
 from crucible_trace_otel import errors
 from crucible_trace_otel.record import _files, _links
+from crucible_trace_otel.record._keeping import use_step_keeper
 from crucible_trace_otel.record._tracer import use_tracer_provider
 from tests.record.reading import Recording
 
@@ -30,9 +31,11 @@ def _clean_recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     _links._known.clear()
     _files._saved.clear()
     use_tracer_provider(None)
+    use_step_keeper(None)
     context_api.attach(Context())
     yield
     use_tracer_provider(None)
+    use_step_keeper(None)
     context_api.attach(Context())
 
 

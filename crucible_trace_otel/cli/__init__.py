@@ -1,4 +1,4 @@
-"""The command line: `crucible-trace list | show | steps | render`.
+"""The command line: `crucible-trace list | show | steps | render`, and `status | ship | resend | recover`.
 
 Exit codes: 0 something was found, 1 nothing was, 2 an error (one sentence on stderr, no traceback).
 """
@@ -13,7 +13,16 @@ import click
 __all__ = ["main"]
 
 # Command to module; a module named `list` would hide the built-in one in this package.
-_COMMANDS: Final = {"list": "list_", "render": "render", "show": "show", "steps": "steps"}
+_COMMANDS: Final = {
+    "list": "list_",
+    "recover": "recover",
+    "render": "render",
+    "resend": "resend",
+    "ship": "ship",
+    "show": "show",
+    "status": "status",
+    "steps": "steps",
+}
 
 
 class _Commands(click.Group):

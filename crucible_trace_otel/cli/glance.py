@@ -52,12 +52,12 @@ def sections(
 
 def _head(trace: Trace) -> list[Text]:
     summary = summarise(trace)
-    name, run_id, started, took, spans, state = summary.row()
+    name, run_id, started, took, spans, standing = summary.row()
     run = f"run {run_id}, " if run_id else ""
-    is_well = state == RunState.COMPLETED
+    style = "cyan" if summary.state == RunState.RUNNING else "green" if standing == RunState.COMPLETED else "bold red"
     counted = f"{spans} {plural(len(trace.spans), 'operation')}"
     return [
-        Text.assemble((name, "bold"), "  ", (state, "green" if is_well else "bold red")),
+        Text.assemble((name, "bold"), "  ", (standing, style)),
         Text(f"{run}trace {trace.trace_id}, started {started}, took {took}, {counted}", style="dim"),
         *(Text(line) for line in _trained(trace)),
     ]

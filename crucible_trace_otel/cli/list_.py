@@ -37,7 +37,7 @@ def command(store: "JournalStore", *, show_all: bool, as_json: bool) -> None:
     elif traces:
         click.echo(f"{store.path} holds only spans of other instrumentations: --all lists their traces.", err=True)
     else:
-        click.echo(f"No operation in {store.path} has ended yet.", err=True)
+        click.echo(f"{store.path} holds no operation yet.", err=True)
     reading.say_gaps(store)
     if not summaries:
         sys.exit(1)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from crucible_trace_otel.renderers.words import duration, plain, plural
+from crucible_trace_otel.renderers.nested import json_value
+from crucible_trace_otel.renderers.words import duration, number, plain, plural
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.semconv.enums import Result, RunState
@@ -13,13 +14,14 @@ from crucible_trace_otel.trace.spans import Trace, TraceSpan
 __all__ = ["Summary", "local_time", "summarise"]
 
 UNFINISHED: Final = "unfinished"
-"""The root is not stored: it is still running, or its process ended without a word."""
+"""The root is not stored, neither as ended nor as open."""
 
 _STATES: Final = {
     Result.SUCCESS: RunState.COMPLETED,
     Result.SKIP: RunState.COMPLETED,
     Result.CANCELLATION: RunState.CANCELLED,
 }
+_UNENDED: Final = frozenset({RunState.RUNNING, RunState.INTERRUPTED})
 _FAILURES: Final = frozenset({Result.FAILURE, Result.ERROR, Result.TIMEOUT})
 
 
@@ -36,12 +38,21 @@ class Summary:
     state: str
     failed: tuple[str, ...] = ()
     """The kinds of the operations that failed inside a run that ended well, one for each."""
+    last_step: int | None = None
+    """How far a run came that has not ended by itself."""
+    last_loss: float | None = None
 
     def row(self) -> tuple[str, ...]:
         """Its cells as text."""
         started = local_time(self.start_ns)
-        state = ", ".join(filter(None, (self.state, self._failed())))
-        return self.name, self.run_id, started, duration(self.duration_s), str(self.spans), state
+        return self.name, self.run_id, started, duration(self.duration_s), str(self.spans), self.standing
+
+    @property
+    def standing(self) -> str:
+        """The state in words: `running at step 1200, loss 0.31`, `completed, 1 failed stage`."""
+        at = "" if self.last_step is None else f" at step {self.last_step}"
+        loss = "" if self.last_loss is None else f"loss {number(self.last_loss)}"
+        return ", ".join(filter(None, (self.state + at, loss, self._failed())))
 
     def _failed(self) -> str:
         """`1 failed stage`, `3 failed operations`."""
@@ -59,6 +70,8 @@ class Summary:
             "spans": self.spans,
             "state": self.state,
             "failed_operations": len(self.failed),
+            "last_step": self.last_step,
+            "last_loss": json_value(self.last_loss),
         }
 
 
@@ -66,6 +79,7 @@ def summarise(trace: Trace) -> Summary:
     """`trace` in a line."""
     root = _root_that_tells(trace)
     state = _state(trace, root)
+    step, loss = _progress(trace, root) if state in _UNENDED else (None, None)
     return Summary(
         name=plain(trace.name),
         run_id=plain(trace.run_ids[0]) if trace.run_ids else "",
@@ -75,6 +89,8 @@ def summarise(trace: Trace) -> Summary:
         spans=len(trace.spans),
         state=state,
         failed=_failed_inside(trace, root) if root is not None and state == RunState.COMPLETED else (),
+        last_step=step,
+        last_loss=loss,
     )
 
 
@@ -101,8 +117,30 @@ def _run_id(span: TraceSpan) -> object:
     return span.attributes.get(attr.CRUCIBLE_RUN_ID)
 
 
+def _progress(trace: Trace, root: TraceSpan | None) -> tuple[int | None, float | None]:
+    """The last step, and its loss, of what has not ended; of several training runs those of the last."""
+    steps = [
+        (span.start_ns, span.attributes[attr.CRUCIBLE_TRAINING_STEP_INDEX], span)
+        for span in _since(trace, root)
+        if str(span.attributes.get(attr.CRUCIBLE_RUN_STATE)) in _UNENDED
+        and type(span.attributes.get(attr.CRUCIBLE_TRAINING_STEP_INDEX)) is int
+    ]
+    if not steps:
+        return None, None
+    _, step, span = max(steps, key=lambda found: found[:2])
+    loss = span.attributes.get(attr.CRUCIBLE_TRAINING_LOSS_VALUE)
+    return step, loss if isinstance(loss, float) else None
+
+
+def _since(trace: Trace, root: TraceSpan | None) -> list[TraceSpan]:
+    """What belongs to the attempt that `root` stands for."""
+    return [span for span in trace.spans if root is None or span.start_ns >= root.start_ns]
+
+
 def _state(trace: Trace, root: TraceSpan | None) -> str:
-    since = [span for span in trace.spans if root is None or span.start_ns >= root.start_ns]
+    since = _since(trace, root)
+    if root.is_running if root is not None else any(span.is_running for span in since):
+        return RunState.RUNNING
     if any(span.attributes.get(attr.CRUCIBLE_RUN_STATE) == RunState.INTERRUPTED for span in since):
         return RunState.INTERRUPTED
     # What an open operation left behind after the root's end belongs to a later attempt.

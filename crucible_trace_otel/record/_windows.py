@@ -7,18 +7,21 @@ import math
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from crucible_trace_otel.journal.series import ColumnSummary, described
+from crucible_trace_otel.journal.slots import KeptWindow, WindowHead
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._operation import Operation, emit_event
-from crucible_trace_otel.record._series import pack_column
-from crucible_trace_otel.record._values import Repairs, clean, one_line, printable, with_template
+from crucible_trace_otel.record._rows import CLOSED, OpenRows, kinds_of
+from crucible_trace_otel.record._values import Repairs, clean, with_template
 from crucible_trace_otel.semconv import attributes as attr
-from crucible_trace_otel.semconv import spans
-from crucible_trace_otel.semconv.enums import SeriesFormat, WindowReason
+from crucible_trace_otel.semconv import events, spans
+from crucible_trace_otel.semconv.enums import WindowReason
 
-__all__ = ["StepSegment", "StepTotals", "StepWindows"]
+__all__ = ["StepSegment", "StepTotals", "StepWindows", "keep_what_waits"]
 
 _ROWS = 100
 _SECOND_NS = 1_000_000_000
@@ -28,9 +31,8 @@ _MOST_EVENTS = 100  # of the 128 an SDK span keeps by default: the rest is for w
 _OWNER_HOLDS_NS = 60 * _SECOND_NS
 _SEGMENT_NS = (30 * _SECOND_NS, 600 * _SECOND_NS)
 _PLAIN = frozenset({int, float})
-_INDEX = ("step", "time_ns")
+_MOST_DESCRIBED = 20  # means of numbers on a span: their attributes must stay under the SDK's 128
 _windows: "weakref.WeakSet[StepWindows]" = weakref.WeakSet()
-_MOST_DESCRIBED = 20  # numbers with statistics of their own: six each must stay under the SDK's 128 attributes
 
 
 class StepSegment(Operation):
@@ -47,13 +49,12 @@ class StepTotals:
         self.last: dict[str, float] = {}
         self._last_at: dict[str, tuple[int, int]] = {}
 
-    def add(self, name: str, values: list[float], at: tuple[int, int]) -> None:
+    def add(self, name: str, column: ColumnSummary, at: tuple[int, int]) -> None:
         """Take in one column of a window whose last row has the step and time `at`: windows close in any order."""
-        finite = [value for value in values if math.isfinite(value)]
         number, total = self.sums.get(name, (0, 0.0))
-        self.sums[name] = (number + len(finite), total + _sum(finite))
+        self.sums[name] = (number + column.finite, total + column.total)
         if at >= self._last_at.get(name, at):
-            self.last[name], self._last_at[name] = values[-1], at
+            self.last[name], self._last_at[name] = column.last, at
 
     def means(self) -> dict[str, float]:
         """The mean of the finite values of each number; NaN where there were none."""
@@ -67,45 +68,93 @@ class StepTotals:
         return {**means, **with_template(attr.CRUCIBLE_WINDOW_LAST_TEMPLATE, last)}
 
 
-class _Window:
-    """The rows of one event name and one set of names that are not yet packed."""
-
-    def __init__(self, opened_ns: int) -> None:
-        self.opened_ns = opened_ns
-        self.rows: list[tuple[Any, ...]] = []
-        self.repairs: Repairs = {}
-
-
 class StepWindows:
     """Collects the steps of one run or epoch, and closes windows on a count, on time, or when their owner ends."""
 
     def __init__(self, owner: Operation, *totals: StepTotals) -> None:
         self._owner = owner
         self._totals = totals
-        self._open: dict[tuple[str, tuple[str, ...]], _Window] = {}
+        self._open: dict[tuple[str, tuple[str, ...]], OpenRows] = {}
+        self.current = CLOSED
+        """Of the steps, the window that took the last row that had to be looked at."""
         self._lock = threading.RLock()  # one that the garbage collector may enter again
+        self._waiting: deque[tuple[str, int, Mapping[str, Any]]] = deque()
+        self._is_adding = False
         self._events_on_owner = self._segments = self._events_on_segment = 0
         self._segment: StepSegment | None = None
         self._segment_until = 0
         _windows.add(self)
 
-    def add(self, event_name: str, step: int, numbers: dict[str, Any]) -> None:
-        """Keep one row."""
+    def add(self, event_name: str, step: int, numbers: Mapping[str, Any]) -> None:
+        """Keep one row, whatever is in it.
+
+        Called from within itself, by a signal handler or a finalizer, it leaves the row to the interrupted call.
+        """
+        with self._lock:
+            self._waiting.append((event_name, step, numbers))
+            if self._is_adding:
+                return
+            self._is_adding = True
+            try:
+                while self._waiting:
+                    self._add(*self._waiting.popleft())
+            finally:
+                self._is_adding = False
+
+    def _add(self, event_name: str, step: int, numbers: Mapping[str, Any]) -> None:
         repairs: Repairs = {}
+        given = numbers
         for value in numbers.values():
             if type(value) not in _PLAIN:
                 numbers = _as_numbers(numbers, repairs)
                 break
+        kinds = kinds_of(numbers)
         key = (event_name, tuple(numbers))
         now = self._owner._now_ns()
+        window = self._open.get(key)
+        if window is not None and not (window.takes(kinds) and not window.is_full(_ROWS)):
+            self._close(key, WindowReason.COUNT if window.is_full(_ROWS) else WindowReason.LAYOUT)
+            window = None
+        if window is None:
+            window = self._opened(key, kinds, now)
+        window.add(step, now, tuple(numbers.values()))
+        window.repairs |= repairs
+        if window.is_full(_ROWS):
+            self._close(key, WindowReason.COUNT)
+        elif now - window.opened_ns >= _LONGEST_WINDOW_NS:
+            self._close(key, WindowReason.TIME)
+        else:
+            window.arm(_ROWS)
+            if event_name == events.STEPS_RECORDED:
+                self.current = window
+            if window.slot is None:
+                self._keep_unfinished(window, now)
+            elif numbers is not given and not repairs:
+                window.learn(given)
+
+    def void(self, window: OpenRows, offset: int) -> None:
+        """Say of a row that was claimed in `window` that it will not be stored there."""
         with self._lock:
-            window = self._open.get(key) or self._opened(key, now)
-            window.rows.append((step, now, *numbers.values()))
-            window.repairs |= repairs
-            if len(window.rows) >= _ROWS:
-                self._close(key, WindowReason.COUNT)
-            elif now - window.opened_ns >= _LONGEST_WINDOW_NS:
-                self._close(key, WindowReason.TIME)
+            if window.slot is not None:
+                window.slot.void(offset, window.size)
+            self._is_missing(window, offset)
+
+    def is_late(self, window: OpenRows, offset: int) -> bool:
+        """Whether a row was stored after `window` was closed, and so is not in it."""
+        with self._lock:
+            return self._is_missing(window, offset)
+
+    def _is_missing(self, window: OpenRows, offset: int) -> bool:
+        found = offset in window.missing
+        window.missing.discard(offset)
+        if found and not window.missing and window.slot is not None:
+            window.keeper.free(window.slot)
+        return found
+
+    def retire(self) -> None:
+        """Have the next row looked at: something may have ended, or was left behind."""
+        for window in list(self._open.values()):
+            window.last = 0
 
     def close(self) -> None:
         """Close every window, and the segment that holds the last of them: the owner ends."""
@@ -119,66 +168,69 @@ class StepWindows:
     def forget(self) -> None:
         """In a forked child: rows recorded before the fork are the parent's to write, and its lock may be held."""
         self._lock = threading.RLock()
+        self._waiting.clear()
+        self._is_adding = False
+        for window in self._open.values():
+            window.shut()
         self._open.clear()
         self._segment = None
 
-    def _opened(self, key: tuple[str, tuple[str, ...]], now: int) -> _Window:
+    def keep_unfinished(self) -> None:
+        """Have windows that only memory holds kept as they are now, where that is a second ago."""
+        if any(window.slot is None for window in list(self._open.values())):
+            now = self._owner._now_ns()
+            with self._lock:
+                for window in self._open.values():
+                    self._keep_unfinished(window, now)
+
+    def _opened(self, key: tuple[str, tuple[str, ...]], kinds: str, now: int) -> OpenRows:
         """A new window; steps whose names alternate have one open each, up to eight."""
         if len(self._open) >= _MOST_LAYOUTS:
             self._close(next(iter(self._open)), WindowReason.LAYOUT)
-        window = self._open[key] = _Window(now)
+        event_name, names = key
+        window = OpenRows(event_name, names, kinds)
+        window.clock, window.opened_ns, window.kept_ns = self._owner._clock_offset, now, now
+        window.until = now + _LONGEST_WINDOW_NS
+        if not set(kinds) - {"q", "d"}:
+            trace_id, span_id = _ids(self._owner)
+            head = WindowHead(window.number, trace_id, span_id, event_name, window.columns[2:], kinds)
+            window.place(window.keeper.slot(head))
+        self._open[key] = window
         return window
 
     @guarded(nothing)
     def _close(self, key: tuple[str, tuple[str, ...]], reason: str) -> None:
-        event_name, names = key
         window = self._open.pop(key)
-        rows = window.rows
-        columns: dict[str, tuple[Any, ...]] = {}
-        for name, values in zip((*_INDEX, *names), zip(*rows, strict=True), strict=True):
-            own = printable(name)
-            while own in columns:
-                own += "_"
-            columns[own] = values
-        attributes = self._describe(columns, reason)
-        if window.repairs:
-            attributes[attr.CRUCIBLE_REPAIRED_KEYS] = list(window.repairs)
-            attributes[attr.CRUCIBLE_REPAIRED_REASONS] = list(window.repairs.values())
-        emit_event(self._holder(rows[-1][1]), event_name, attributes, rows[-1][1])
-
-    def _describe(self, columns: Mapping[str, tuple[Any, ...]], reason: str) -> dict[str, Any]:
-        """The attributes of a window's event."""
-        steps = columns["step"]
-        packed = {name: pack_column(values) for name, values in columns.items()}
-        attributes: dict[str, Any] = {
-            attr.CRUCIBLE_WINDOW_FIRST_STEP: min(steps),
-            attr.CRUCIBLE_WINDOW_LAST_STEP: max(steps),
-            attr.CRUCIBLE_WINDOW_COUNT: len(steps),
-            attr.CRUCIBLE_WINDOW_REASON: reason,
-        }
-        summary = f"steps {min(steps)} to {max(steps)}"
-        statistics: dict[str, dict[str, Any]] = {}
-        for name, values in columns.items():
-            if name in _INDEX or packed[name][0] == SeriesFormat.JSON:
-                continue
-            numbers = [float(value) for value in values]
+        window.shut()
+        columns = window.taken()
+        if columns:
+            attributes, numbers = described(columns, reason)
+            at = columns["step"][-1], columns["time_ns"][-1]
             for totals in self._totals:
-                totals.add(name, numbers, (steps[-1], columns["time_ns"][-1]))
-            for key, value in _statistics(numbers).items():
-                described = statistics.setdefault(key, {})
-                if len(described) < _MOST_DESCRIBED:
-                    described[name] = value
-            if name == "loss":
-                summary += f": loss {numbers[0]:.4g} to {numbers[-1]:.4g}"
-        for key, named in statistics.items():
-            attributes |= with_template(key, named)
-        return {
-            attr.CRUCIBLE_ABOUT: one_line(summary),
-            **attributes,
-            attr.CRUCIBLE_WINDOW_SERIES_COLUMNS: list(columns),
-            attr.CRUCIBLE_WINDOW_SERIES_FORMATS: [form for form, _ in packed.values()],
-            attr.CRUCIBLE_WINDOW_SERIES_VALUES: b"".join(values for _, values in packed.values()),
-        }
+                for name, column in numbers.items():
+                    totals.add(name, column, at)
+            holder = self._holder(at[1])
+            self._emit(window, _marked(attributes, window.repairs), holder, at[1])
+        if window.slot is not None and not window.missing:
+            window.keeper.free(window.slot)
+
+    def _emit(self, window: OpenRows, attributes: dict[str, Any], holder: Operation, time_ns: int) -> None:
+        emit_event(holder, window.event_name, attributes, time_ns)
+        if holder.span.is_recording():
+            kept = KeptWindow(window.number, *_ids(holder), window.event_name, time_ns, attributes)
+            window.keeper.keep(kept)
+
+    def _keep_unfinished(self, window: OpenRows, now: int) -> None:
+        if window.slot is None and window.rows and now - window.kept_ns >= _SECOND_NS:
+            window.kept_ns = now
+            self._keep_as_it_is(window)
+
+    @guarded(nothing)
+    def _keep_as_it_is(self, window: OpenRows) -> None:
+        columns = window.taken()
+        attributes = _marked(described(columns, WindowReason.TIME).attributes, window.repairs)
+        names = window.number, *_ids(self._owner), window.event_name
+        window.keeper.keep(KeptWindow(*names, columns["time_ns"][-1], attributes))
 
     def _holder(self, now: int) -> Operation:
         """The span for the next window's event: the owner at first, then segments, so that no span nears its limit."""
@@ -205,27 +257,22 @@ def _as_numbers(numbers: Mapping[str, Any], repairs: Repairs) -> dict[str, Any]:
     return {name: float(value) if type(value) is bool else value for name, value in cleaned.items() if name in numbers}
 
 
-def _sum(finite: list[float]) -> float:
-    """An exact sum; infinity where it is beyond a double."""
-    try:
-        return math.fsum(finite)
-    except OverflowError:
-        return sum(finite)
+def _ids(operation: Operation) -> tuple[bytes, bytes]:
+    context = operation.span_context
+    return context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big")
 
 
-def _statistics(numbers: list[float]) -> dict[str, float | int]:
-    """First, last, and over the finite values minimum, maximum and mean; how many are not finite, where any is."""
-    finite = [number for number in numbers if math.isfinite(number)]
-    found: dict[str, float | int] = {
-        attr.CRUCIBLE_WINDOW_FIRST_TEMPLATE: numbers[0],
-        attr.CRUCIBLE_WINDOW_LAST_TEMPLATE: numbers[-1],
-        attr.CRUCIBLE_WINDOW_MIN_TEMPLATE: min(finite, default=math.nan),
-        attr.CRUCIBLE_WINDOW_MAX_TEMPLATE: max(finite, default=math.nan),
-        attr.CRUCIBLE_WINDOW_MEAN_TEMPLATE: _sum(finite) / len(finite) if finite else math.nan,
-    }
-    if len(finite) < len(numbers):
-        found[attr.CRUCIBLE_WINDOW_NONFINITE_TEMPLATE] = len(numbers) - len(finite)
-    return found
+def _marked(attributes: dict[str, Any], repairs: Repairs) -> dict[str, Any]:
+    if repairs:
+        attributes[attr.CRUCIBLE_REPAIRED_KEYS] = list(repairs)
+        attributes[attr.CRUCIBLE_REPAIRED_REASONS] = list(repairs.values())
+    return attributes
+
+
+def keep_what_waits() -> None:
+    """To be called each second where steps are kept: has those kept that only memory holds. Never raises."""
+    for windows in list(_windows):
+        windows.keep_unfinished()
 
 
 def _forget_all() -> None:

@@ -10,7 +10,6 @@ with crucible.training_run("digits", hyperparameters={"lr": 0.1}, dataset="uci-d
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from numbers import Integral
 from operator import index
 from typing import Any, SupportsIndex
 from weakref import WeakSet
@@ -20,8 +19,9 @@ from crucible_trace_otel.record._files import CheckpointLoad, CheckpointSave, Mo
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id, trace_id_of_run
 from crucible_trace_otel.record._links import Links, LinkTargets
-from crucible_trace_otel.record._operation import Operation, emit_event, record_moment
+from crucible_trace_otel.record._operation import emit_event, record_moment
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
+from crucible_trace_otel.record._steps import Training, as_step, doubles, short
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.record._windows import StepTotals, StepWindows
 from crucible_trace_otel.semconv import attributes as attr
@@ -33,52 +33,7 @@ __all__ = ["Epoch", "TrainingRun", "training_run"]
 _STATES = {Result.SUCCESS: RunState.COMPLETED, Result.CANCELLATION: RunState.CANCELLED}
 
 
-class _Training(Operation):
-    """What a run and an epoch have in common: steps, gradients, validations."""
-
-    _run: "TrainingRun"
-    _windows: StepWindows
-
-    @guarded(nothing)
-    def record_step(self, *, step: int | None = None, **numbers: Any) -> None:
-        """Record one training step; every row can be read back.
-
-        Args:
-            step: Its index in the run; one more than the last when not given.
-            **numbers: What was measured, by name: `loss=0.3, learning_rate=0.01`. numpy and torch scalars are numbers.
-        """
-        if self._run._records() and self._records():
-            self._record_row(events.STEPS_RECORDED, self._run._step_index(step), numbers)
-
-    @guarded(nothing)
-    def record_gradient(self, norm: float, *, step: int | None = None, **numbers: Any) -> None:
-        """Record the norm of a gradient, and other numbers about it, beside the steps.
-
-        Args:
-            norm: The norm over all parameters.
-            step: The step it belongs to; the last recorded one when not given.
-            **numbers: Further norms or shares, by name.
-        """
-        if self._run._records() and self._records():
-            of_step = max(self._run._next_step - 1, 0) if step is None else _as_step(step)
-            self._record_row(events.GRADIENT_COMPUTED, of_step, {"norm": norm, **numbers})
-
-    @guarded(not_recorded(spans.VALIDATION_RUN))
-    def record_validation(self, **metrics: Any) -> Recorded:
-        """Record the result of a validation; later decisions can depend on what this returns.
-
-        Args:
-            **metrics: Its metrics, by name: `accuracy=0.93`.
-        """
-        attributes = with_template(attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, _doubles(metrics))
-        said = ", ".join(f"{name} {_short(value)}" for name, value in metrics.items())
-        return record_moment(self, spans.VALIDATION_RUN, said or "validation", attributes)
-
-    def _record_row(self, event_name: str, step: int, numbers: dict[str, Any]) -> None:
-        self._windows.add(event_name, step, numbers)
-
-
-class Epoch(_Training):
+class Epoch(Training):
     """One pass over the training data."""
 
     operation_name = spans.EPOCH
@@ -97,6 +52,7 @@ class Epoch(_Training):
     def _open_windows(self) -> None:
         self._totals = StepTotals()
         self._windows = StepWindows(self, self._totals, self._run._totals)
+        self._run._windows_inside.add(self._windows)
 
     def _before_end(self) -> None:
         """Close its windows, and give its mean loss to queries that see span attributes only."""
@@ -104,7 +60,7 @@ class Epoch(_Training):
         self.set({**self._totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self._totals.means().get("loss")})
 
 
-class TrainingRun(_Training):
+class TrainingRun(Training):
     """One attempt to train a model."""
 
     operation_name = spans.TRAINING_RUN
@@ -139,6 +95,7 @@ class TrainingRun(_Training):
         self._loops: WeakSet[_Epochs] = WeakSet()
         self._run = self
         self._windows = StepWindows(self, self._totals)
+        self._windows_inside: WeakSet[StepWindows] = WeakSet()
         self._inherits = {attr.CRUCIBLE_RUN_ID: self.run_id}
 
     def epoch(self, index: int) -> Epoch:
@@ -190,7 +147,7 @@ class TrainingRun(_Training):
             else None,
             attr.CRUCIBLE_CHECKPOINT_EPOCH: epoch,
             attr.CRUCIBLE_CHECKPOINT_BEST: best,
-            **with_template(attr.CRUCIBLE_CHECKPOINT_METRIC_TEMPLATE, _doubles(metrics)),
+            **with_template(attr.CRUCIBLE_CHECKPOINT_METRIC_TEMPLATE, doubles(metrics)),
         }
         return CheckpointSave(path, attributes, depends_on, self).perform(write)
 
@@ -249,7 +206,7 @@ class TrainingRun(_Training):
         attributes = {
             attr.CRUCIBLE_TRAINING_STOP_REASON: reason,
             attr.CRUCIBLE_TRAINING_BEST_EPOCH: best_epoch,
-            **_doubles({attr.CRUCIBLE_TRAINING_BEST_VALUE: best_value}),
+            **doubles({attr.CRUCIBLE_TRAINING_BEST_VALUE: best_value}),
             attr.CRUCIBLE_TRAINING_PATIENCE: patience,
         }
         emit_event(self, events.EARLY_STOPPED, {attr.CRUCIBLE_ABOUT: reason, **attributes})
@@ -276,13 +233,18 @@ class TrainingRun(_Training):
             attr.CRUCIBLE_DECISION_REASONING: reason,
             **with_template(attr.CRUCIBLE_TRAINING_HYPERPARAMETER_TEMPLATE, {name: value}),
         }
-        said = f"{printable(name)} = {_short(value)}"
+        said = f"{printable(name)} = {short(value)}"
         return record_moment(self, spans.HYPERPARAMETER_TUNED, said, attributes, depends_on=depends_on)
 
     def _step_index(self, step: int | None) -> int:
-        """The index of the step that is recorded now."""
-        index = self._next_step if step is None else _as_step(step)
-        self._next_step = max(self._next_step, index + 1)
+        """The index of the step that is recorded now; no other thread gets the same."""
+        if step is None:
+            index = self._next_step  # without a call up to the next line, no other thread comes between
+            self._next_step = index + 1
+            return index
+        index = as_step(step)
+        if index >= self._next_step:
+            self._next_step = index + 1
         return index
 
     def _wanted_trace_id(self) -> int | None:
@@ -301,6 +263,8 @@ class TrainingRun(_Training):
 
     def _before_end(self) -> None:
         """Close its windows, and give its last loss to queries that see span attributes only."""
+        for windows in list(self._windows_inside):
+            windows.retire()
         self._windows.close()
         self.set({**self._totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self._totals.last.get("loss")})
 
@@ -367,29 +331,4 @@ class _Epochs:
         if self._epoch is not None:
             self._epoch._abandon()
             self._epoch = None
-
-
-@guarded(lambda metrics: metrics)
-def _doubles(metrics: Any) -> Any:
-    """Metrics are doubles on the wire, whole ones too: a query with a decimal point finds them."""
-    if not isinstance(metrics, Mapping):
-        return metrics
-    return {name: float(value) if _is_whole(value) else value for name, value in metrics.items()}
-
-
-def _is_whole(value: Any) -> bool:
-    """Whether `value` is an integer, numpy's too, that a double holds exactly."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and -(2**53) <= int(value) <= 2**53
-
-
-def _as_step(given: Any) -> int:
-    step = int(given)
-    if (
-        not -(2**63) <= step < 2**63 - 1
-    ):  # one that does not fit would make its whole window, and all later ones, unreadable
-        raise OverflowError(f"step={printable(given)} does not fit into 64 bits")
-    return step
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else printable(value)
+            self._run._windows.retire()

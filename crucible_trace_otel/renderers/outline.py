@@ -8,6 +8,7 @@ from crucible_trace_otel.renderers.words import leading, number, plain, plural, 
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
 from crucible_trace_otel.semconv import spans as operations
+from crucible_trace_otel.semconv.enums import RunState
 from crucible_trace_otel.trace.causality import CausalLink, causal_links
 from crucible_trace_otel.trace.spans import Trace, TraceEvent, TraceSpan
 
@@ -157,8 +158,21 @@ def _span_line(trace: Trace, depth: int, span: TraceSpan) -> Line:
     words += [("duration", told.duration)] if told.duration else []
     words += [("fact", fact) for fact in (*told.facts, *_steps_below(trace, span))]
     words += [("note", told.remark)] if told.remark else []
-    words += [("problem", f"✗ {told.problem}")] if told.problem else []
+    problem = RunState.INTERRUPTED if _is_interrupted_inside(trace, span) else told.problem
+    words += [("problem", f"✗ {problem}")] if problem else []
     return Line(depth, tuple(words))
+
+
+def _is_interrupted_inside(trace: Trace, span: TraceSpan) -> bool:
+    """Whether what encloses it was interrupted with it, for the same cause, which is told there."""
+    around = trace.by_id.get(span.parent_id or "")
+    cause = span.attributes.get(attr.CRUCIBLE_RUN_CAUSE)
+    return (
+        around is not None
+        and cause is not None
+        and not span.operation.endswith(f"_{RunState.INTERRUPTED}")
+        and around.attributes.get(attr.CRUCIBLE_RUN_CAUSE) == cause
+    )
 
 
 def _steps_below(trace: Trace, span: TraceSpan) -> list[str]:

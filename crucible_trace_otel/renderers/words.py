@@ -54,7 +54,9 @@ _BYTES_A_UNIT = 1000
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 # What went otherwise than planned, and did not fail.
 _REMARKS: Final = {Result.CANCELLATION: "left early", Result.SKIP: "skipped"}
+_STILL_RUNNING: Final = "still running"
 _QUIET_RESULTS = frozenset({"", Result.SUCCESS, *_REMARKS})
+_UNENDED = frozenset({RunState.RUNNING, RunState.INTERRUPTED})
 _QUIET_STATES = frozenset({"", RunState.COMPLETED, RunState.RUNNING, RunState.FAILED, RunState.CANCELLED})
 
 
@@ -69,7 +71,7 @@ class Told:
     facts: tuple[str, ...]
     """Loss, metrics, confidence, ...: what a person looks for first."""
     remark: str
-    """What went otherwise than planned without being a failure: `left early`, `skipped`; else empty."""
+    """What is otherwise than planned without being a failure: `left early`, `skipped`, `still running`; else empty."""
     problem: str
     """What went wrong; empty if nothing did."""
 
@@ -158,9 +160,15 @@ def tell(name: str, attributes: Mapping[str, Any], seconds: float, error: str | 
         title=quoted(name, about) or "(no name)",
         duration="" if is_at_once else duration(seconds),
         facts=tuple(fact for fact in _facts(attributes) if not _says(about, fact)),
-        remark="" if error is not None else _REMARKS.get(str(attributes.get(attr.CRUCIBLE_OPERATION_RESULT)), ""),
+        remark="" if error is not None else _remark(attributes),
         problem=_problem(attributes, error),
     )
+
+
+def _remark(attributes: Mapping[str, Any]) -> str:
+    if attributes.get(attr.CRUCIBLE_RUN_STATE) == RunState.RUNNING:
+        return _STILL_RUNNING
+    return _REMARKS.get(str(attributes.get(attr.CRUCIBLE_OPERATION_RESULT)), "")
 
 
 def _says(about: str, fact: str) -> bool:
@@ -170,6 +178,9 @@ def _says(about: str, fact: str) -> bool:
 
 def _facts(attributes: Mapping[str, Any]) -> list[str]:
     facts: list[str] = []
+    # Where an operation has not ended by itself, the last step says how far it came.
+    if str(attributes.get(attr.CRUCIBLE_RUN_STATE)) in _UNENDED and attr.CRUCIBLE_TRAINING_STEP_INDEX in attributes:
+        facts.append(f"step {number(attributes[attr.CRUCIBLE_TRAINING_STEP_INDEX])}")
     loss = attributes.get(attr.CRUCIBLE_TRAINING_LOSS_VALUE)
     if loss is not None:
         facts.append(f"loss {number(loss)}")
@@ -197,11 +208,13 @@ def _facts(attributes: Mapping[str, Any]) -> list[str]:
 def _problem(attributes: Mapping[str, Any], error: str | None) -> str:
     result = str(attributes.get(attr.CRUCIBLE_OPERATION_RESULT, ""))
     state = str(attributes.get(attr.CRUCIBLE_RUN_STATE, ""))
-    words = [] if state in _QUIET_STATES else [plain(state)]
+    is_marker = str(attributes.get(attr.CRUCIBLE_OPERATION_NAME, "")).endswith(f"_{state}")  # its name says it
+    words = [] if state in _QUIET_STATES or is_marker else [plain(state)]
     error_type = plain(attributes.get(attr.ERROR_TYPE, ""))
     said = plain(error or "")
     if error is not None:
         told_already = said.startswith(error_type.rpartition(".")[2])
+        words = [word for word in words if not said.startswith(word)]
         words.append(": ".join(filter(None, ("" if told_already else error_type, said))) or "error")
     elif result not in _QUIET_RESULTS:
         words.append(f"{plain(result)} ({error_type})" if error_type else plain(result))

@@ -12,113 +12,24 @@ from crucible_trace_otel.sdk import _importable  # noqa: F401 - before anything 
 import atexit
 import os
 import threading
-import time
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.util import Finalize, register_after_fork
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry import trace as trace_api
 
-from crucible_trace_otel.errors import logger, warn_once
+from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
-from crucible_trace_otel.record._digests import drain, give_up
+from crucible_trace_otel.record._windows import keep_what_waits
+from crucible_trace_otel.sdk._handle import EXIT_S, FLUSH_S, Handle, Report
 from crucible_trace_otel.sdk._providers import connect, foreign_provider, own_provider
 from crucible_trace_otel.sdk._recorder import Recorder
 from crucible_trace_otel.sdk._sender import Sender
 from crucible_trace_otel.sdk._settings import Settings, read_settings
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from crucible_trace_otel.sdk._shipping import Shipping
+from crucible_trace_otel.sdk._upkeep import Upkeep
 
 __all__ = ["Handle", "Report", "configure", "flush", "shutdown"]
-
-_EXIT_S = 2.0
-_FLUSH_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What became of the spans recorded so far. True only if a collector acknowledged all of them."""
-
-    recorded: int = 0
-    """Spans that ended."""
-    stored: int = 0
-    """Spans in the journal."""
-    lost: int = 0
-    """Spans the journal could not take."""
-    acknowledged: int = 0
-    """Spans the collector took."""
-    endpoint: str | None = None
-    """Where they were sent; None where nothing is sent."""
-    complete: bool = False
-    """Whether the collector acknowledged everything recorded before the call."""
-
-    def __bool__(self) -> bool:
-        return self.complete
-
-
-class Handle:
-    """What `configure()` set up; leaving its `with` block shuts it down."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-        self._closed = False
-
-    def flush(self, timeout: float = _FLUSH_S) -> Report:
-        """Wait up to `timeout` seconds until everything recorded before this call is stored and acknowledged.
-
-        Never raises, and never waits longer.
-        """
-        timeout = _seconds(timeout, _FLUSH_S)
-        until = time.monotonic() + timeout
-        drain(timeout)
-        recorded = self._recorder.recorded
-        sender = self._recorder.sender
-        if sender is not None and not self._closed:
-            sender.force_flush(int(max(0.0, until - time.monotonic()) * 1_000))
-        return self._report(recorded)
-
-    def shutdown(self, timeout: float = _EXIT_S) -> Report:
-        """Wait as `flush()` does, then stop sending. What is recorded later is still stored. Never raises.
-
-        Says in one line what did not reach the collector, and where it is kept.
-        """
-        if self._closed:
-            return self._report(self._recorder.recorded)
-        timeout = _seconds(timeout, _EXIT_S)
-        until = time.monotonic() + timeout
-        drain(timeout / 2 if self._recorder.sender else timeout)  # the other half is for sending
-        give_up()
-        recorded = self._recorder.recorded
-        if self._recorder.sender is not None:
-            self._recorder.sender.shutdown(max(0.0, until - time.monotonic()))
-        self._closed = True
-        report = self._report(recorded)
-        if self._recorder.journal is not None:
-            self._recorder.journal.shutdown()
-        _say(report, self._recorder.journal)
-        return report
-
-    def _report(self, recorded: int) -> Report:
-        journal, sender = self._recorder.journal, self._recorder.sender
-        acknowledged = sender.acknowledged if sender else 0
-        return Report(
-            recorded=recorded,
-            stored=journal.stored if journal else 0,
-            lost=journal.lost if journal else 0,
-            acknowledged=acknowledged,
-            endpoint=sender.endpoint if sender else None,
-            complete=sender is not None and acknowledged >= recorded and not sender.has_missed,
-        )
-
-    def __enter__(self) -> "Self":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.shutdown()
 
 
 class _Handles(list[Handle]):
@@ -138,6 +49,7 @@ def configure(
     protocol: str | None = None,
     headers: Mapping[str, str] | None = None,
     console: bool | None = None,
+    ship: str | None = None,
     tracer_provider: trace_api.TracerProvider | None = None,
     resource_attributes: Mapping[str, Any] | None = None,
 ) -> Handle:
@@ -153,6 +65,8 @@ def configure(
         protocol: `http/protobuf` or `grpc` (`OTEL_EXPORTER_OTLP_PROTOCOL`); by the port when nobody says.
         headers: Sent with each request (`OTEL_EXPORTER_OTLP_HEADERS`).
         console: Whether operations are printed as they start and end (`CRUCIBLE_CONSOLE`).
+        ship: Who sends what the journal holds (`CRUCIBLE_SHIP`): `process`, one that outlives this one and reports its
+            crash; `thread`, one of this process; `off`, nobody, until `crucible-trace ship` does.
         tracer_provider: A provider of your own to record through; OpenTelemetry's global one is left alone then.
         resource_attributes: More about this process, added to `OTEL_RESOURCE_ATTRIBUTES`.
 
@@ -171,6 +85,7 @@ def configure(
         protocol=protocol,
         headers=headers,
         console=console,
+        ship=ship,
     )
     with _lock:
         provider = foreign_provider(tracer_provider)
@@ -179,18 +94,23 @@ def configure(
                 "resource kept", "The tracer provider that was set up before keeps its service name and resource."
             )
         recorder = _recorder(settings, sends=provider is None or endpoint is not None)
-        for previous in _current:  # only now that nothing can fail any more
-            previous.shutdown()
-        connect(provider or own_provider(settings), recorder)
-        if not _current:
-            atexit.register(_at_exit)
-            _end_with_workers()
-            register_after_fork(_current, lambda _: _end_with_workers())
-        _current[:] = [Handle(recorder)]
-        return _current[0]
+        return _begin(provider or own_provider(settings), recorder)
 
 
-def flush(timeout: float = _FLUSH_S) -> Report:
+def _begin(provider: Any, recorder: Recorder) -> Handle:
+    """Record through `provider` into `recorder`, in place of what was set up before."""
+    for previous in _current:  # only now that nothing can fail any more
+        previous.hand_over(recorder)
+    connect(provider, recorder)
+    if not _current:
+        atexit.register(_at_exit)
+        _end_with_workers()
+        register_after_fork(_current, lambda _: _end_with_workers())
+    _current[:] = [Handle(recorder)]
+    return _current[0]
+
+
+def flush(timeout: float = FLUSH_S) -> Report:
     """Wait up to `timeout` seconds until everything recorded before this call is stored and acknowledged.
 
     The report is true only if the collector acknowledged all of it. Never raises; false where nothing is configured.
@@ -198,17 +118,9 @@ def flush(timeout: float = _FLUSH_S) -> Report:
     return _current[0].flush(timeout) if _current else Report()
 
 
-def shutdown(timeout: float = _EXIT_S) -> Report:
+def shutdown(timeout: float = EXIT_S) -> Report:
     """Wait as `flush()` does, then stop sending; done by itself at the end of the process. Never raises."""
     return _current[0].shutdown(timeout) if _current else Report()
-
-
-def _seconds(given: Any, default: float) -> float:
-    """A time to wait: `given`, or the default where that is no number."""
-    if not isinstance(given, (int, float)) or given != given:  # noqa: PLR0124 - NaN alone differs from itself
-        warn_once(f"timeout {given!r}", f"timeout={given!r} is no number of seconds; {default:g} is used instead.")
-        return default
-    return max(0.0, min(float(given), threading.TIMEOUT_MAX))
 
 
 def _recorder(settings: Settings, *, sends: bool) -> Recorder:
@@ -217,30 +129,19 @@ def _recorder(settings: Settings, *, sends: bool) -> Recorder:
         from crucible_trace_otel.renderers.console import ConsoleSpanProcessor  # noqa: PLC0415 - it loads rich
 
         console = ConsoleSpanProcessor()
-    return Recorder(
-        JournalSpanProcessor(settings.journal) if settings.journal is not None else None,
-        console,
-        Sender(settings) if sends and settings.endpoint is not None else None,
+    sends = sends and settings.endpoint is not None
+    if settings.journal is None:
+        return Recorder(None, console, Sender(settings) if sends else None)
+    journal = JournalSpanProcessor(
+        settings.journal,
+        sync="off" if sends and settings.ship == "process" else settings.sync,
+        progress_s=settings.progress_s,
     )
-
-
-def _say(report: Report, journal: JournalSpanProcessor | None) -> None:
-    """One line about what did not arrive, and where it is."""
-    if report.endpoint is not None and not report:
-        missing = report.recorded - report.acknowledged
-        kept = (
-            f"they are kept in {journal.directory}"
-            if journal and not report.lost
-            else "they are not kept anywhere else"
-        )
-        _warn("%d of %d spans were not acknowledged by %s; %s.", missing, report.recorded, report.endpoint, kept)
-    if report.lost and journal is not None:
-        _warn("%d of %d spans could not be stored in %s.", report.lost, report.recorded, journal.directory)
-
-
-def _warn(message: str, *arguments: object) -> None:
-    with suppress(Exception):  # a broken log handler of the host must not keep the process from ending
-        logger.warning(message, *arguments)
+    journal.ticker.add(keep_what_waits)
+    if sends:
+        return Recorder(journal, console, shipping=Shipping(journal, settings))
+    journal.ticker.add(Upkeep(journal.writer.segments.directory, settings.limit_bytes).look)
+    return Recorder(journal, console)
 
 
 def _end_with_workers() -> None:
@@ -259,4 +160,4 @@ if hasattr(os, "register_at_fork"):
 
 def _at_exit() -> None:
     for handle in _current:
-        handle.shutdown()
+        handle.shutdown(at_exit=True)

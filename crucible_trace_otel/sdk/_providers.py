@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import ProxyTracerProvider
 
 from crucible_trace_otel.errors import ConfigurationError, warn_once
+from crucible_trace_otel.record._keeping import use_step_keeper
 from crucible_trace_otel.record._tracer import use_tracer_provider
 from crucible_trace_otel.record._values import clean
 from crucible_trace_otel.sdk._ids import id_generator
@@ -72,5 +73,6 @@ def connect(provider: Any, recorder: Recorder) -> None:
         _switches[provider] = Switch(recorder)
         provider.add_span_processor(_switches[provider])
     for switch in _switches.values():
-        switch.recorder = recorder
+        switch.use(recorder)
     use_tracer_provider(provider)
+    use_step_keeper(recorder.steps)

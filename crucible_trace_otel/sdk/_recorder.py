@@ -1,7 +1,6 @@
 """The one span processor that `configure()` adds to a tracer provider."""
 
 import os
-import threading
 import weakref
 from collections.abc import Callable
 
@@ -10,56 +9,68 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
+from crucible_trace_otel.journal.ring import StepRing
 from crucible_trace_otel.sdk._sender import Sender
+from crucible_trace_otel.sdk._shipping import Shipping
 
 __all__ = ["Recorder", "Switch"]
 
 
 class Recorder:
-    """Hands each span to the journal first, then to the console, then to the sender, and counts them."""
+    """Hands each span to the journal first, then to the console, then to the sender, and counts them.
+
+    Args:
+        journal: Keeps spans; `shipping` then sends what is kept.
+        console: Shows them.
+        sender: Sends them from memory, where no journal is wanted.
+        shipping: Has the journal sent.
+    """
 
     def __init__(
-        self, journal: JournalSpanProcessor | None, console: SpanProcessor | None, sender: Sender | None
+        self,
+        journal: JournalSpanProcessor | None,
+        console: SpanProcessor | None,
+        sender: Sender | None = None,
+        shipping: Shipping | None = None,
     ) -> None:
         self.journal = journal
+        self.steps = StepRing(journal.writer.segments, journal.writer.append) if journal is not None else None
         self.sender = sender
-        self.recorded = 0
+        self.shipping = shipping
+        self._counted = 0
         self._console = console
-        self._lock = threading.RLock()  # a signal handler may record while it is held
+        self._others = [processor for processor in (console, sender) if processor is not None]
         _recorders.add(self)
 
-    def on_start(self, span: Span, parent_context: Context | None) -> None:
-        """Show `span` on the console."""
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Keep `span` where it is a long one, and show it."""
+        if self.journal is not None:
+            self.journal.on_start(span)
         if self._console is not None:
             _safely(self._console.on_start, span, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Keep, show and send `span`."""
-        if span.context is None or not span.context.trace_flags.sampled:
-            return
-        is_counted = is_kept = False
-        try:
-            with self._lock:
-                self.recorded += 1
-                is_counted = True
-            if self.journal is not None:
-                self.journal.on_end(span)
-            is_kept = True
-        except BaseException:  # Ctrl-C in the middle: the span is kept all the same, and the exception goes on
-            self.recorded += not is_counted
-            if self.journal is not None and not is_kept:
-                self.journal.on_end(span)
-            raise
-        for processor in (self._console, self.sender):
-            if processor is not None:
+        if self.journal is not None:
+            self.journal.on_end(span)
+        if self._others and span.context is not None and span.context.trace_flags.sampled:
+            self._counted += 1
+            for processor in self._others:
                 _safely(processor.on_end, span)
+
+    @property
+    def has_others(self) -> bool:
+        """Whether anything but the journal wants spans."""
+        return bool(self._others)
+
+    @property
+    def recorded(self) -> int:
+        """Spans that ended so far in this process."""
+        return self._counted if self.journal is None else self.journal.recorded
 
     def forget(self) -> None:
         """In a forked child: what was recorded so far is the parent's to count."""
-        self._lock = threading.RLock()
-        self.recorded = 0
-        if self.journal is not None:
-            self.journal.stored = self.journal.lost = 0
+        self._counted = 0
         if self.sender is not None:
             self.sender.forget()
 
@@ -68,7 +79,13 @@ class Switch(SpanProcessor):
     """What stays in a provider for good; its recorder is replaced when `configure()` is called again."""
 
     def __init__(self, recorder: Recorder) -> None:
+        self.use(recorder)
+
+    def use(self, recorder: Recorder) -> None:
+        """Pass spans on to `recorder` from now on; without a detour to its journal, where that is all there is."""
         self.recorder = recorder
+        takes = recorder if recorder.journal is None or recorder.has_others else recorder.journal
+        self.on_start, self.on_end = takes.on_start, takes.on_end  # type: ignore[method-assign]
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Pass on a span that starts."""
@@ -80,6 +97,8 @@ class Switch(SpanProcessor):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """For who flushes the provider itself."""
+        if self.recorder.shipping is not None:
+            return self.recorder.shipping.wait(timeout_millis / 1_000)
         sender = self.recorder.sender
         return sender is None or sender.force_flush(timeout_millis)
 

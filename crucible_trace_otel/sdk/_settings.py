@@ -1,32 +1,45 @@
 """What `configure()` was told: arguments first, then the environment, then the defaults."""
 
-import math
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from opentelemetry.sdk.trace import SpanLimits
 
 from crucible_trace_otel.errors import ConfigurationError, warn_once
-from crucible_trace_otel.journal.segment import make_private_directory
+from crucible_trace_otel.journal.files import make_private_directory
+from crucible_trace_otel.journal.writer import Sync
+from crucible_trace_otel.sdk._variables import (
+    OFF,
+    amount,
+    limit,
+    one_of,
+    otlp,
+    positive,
+    seconds,
+    seconds_or_off,
+    switch,
+    sync,
+    variable,
+)
 from crucible_trace_otel.semconv import attributes as attr
 
-__all__ = ["Protocol", "Settings", "read_settings", "span_limits"]
+__all__ = ["Protocol", "Settings", "Ship", "read_settings", "span_limits"]
 
 Protocol = Literal["http/protobuf", "grpc"]
 _PROTOCOLS: tuple[Protocol, ...] = ("http/protobuf", "grpc")
+Ship = Literal["process", "thread", "off"]
+_SHIPS: tuple[Ship, ...] = ("process", "thread", "off")
 _COMPRESSIONS = ("none", "gzip", "deflate")
 _JOURNAL = ".crucible"
 _QUEUE = 16_384  # the SDK's 2,048 overflow at 400 spans a second, and what overflows is not sent
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_OFF = frozenset({"", "0", "false", "no", "off", "none"})
 _TRACES_PATH = "/v1/traces"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,18 @@ class Settings:
     headers: dict[str, str] | None
     timeout_s: float
     compression: str | None
+    certificates: tuple[str | None, str | None, str | None]
+    """Paths: the authority to trust, and the client's key and certificate."""
+    ship: Ship
+    """Who sends what the journal holds."""
+    linger_s: float
+    """How long the process that sends goes on trying when the last one that records has ended."""
+    exit_wait_s: float
+    """How long the end of this process may wait for what is not sent, where sending would end with it."""
+    sync: Sync
+    progress_s: float
+    limit_bytes: int
+    """What the journal may take on the disk."""
     queue_size: int
     """Ended spans that may wait to be sent."""
     batch_size: int
@@ -60,6 +85,7 @@ def read_settings(
     protocol: str | None,
     headers: Mapping[str, str] | None,
     console: bool | None,
+    ship: str | None = None,
 ) -> Settings:
     """Check the arguments and the environment.
 
@@ -67,19 +93,26 @@ def read_settings(
         ConfigurationError: An argument cannot be used. A variable that cannot be used is a warning and its default.
     """
     chosen = _protocol(protocol, endpoint)
-    queue_size = _variable("OTEL_BSP_MAX_QUEUE_SIZE", _positive, _QUEUE)
+    queue_size = variable("OTEL_BSP_MAX_QUEUE_SIZE", positive, _QUEUE)
     return Settings(
         resource_attributes=_resource_attributes(service_name, resource_attributes),
         journal=_journal(journal),
         endpoint=_endpoint(endpoint, chosen),
         protocol=chosen,
         headers=_headers(headers, chosen),
-        timeout_s=_variable(_otlp("TIMEOUT"), _seconds, 10.0),
-        compression=_variable(_otlp("COMPRESSION"), _one_of(_COMPRESSIONS), None),
+        timeout_s=variable(otlp("TIMEOUT"), seconds, 10.0),
+        compression=variable(otlp("COMPRESSION"), one_of(_COMPRESSIONS), None),
+        certificates=(_path("CERTIFICATE"), _path("CLIENT_KEY"), _path("CLIENT_CERTIFICATE")),
+        ship=_ship(ship),
+        linger_s=variable("CRUCIBLE_SHIP_LINGER", seconds_or_off, 600.0),
+        exit_wait_s=variable("CRUCIBLE_EXIT_WAIT", seconds_or_off, 2.0),
+        sync=variable("CRUCIBLE_SYNC", sync, 1.0),
+        progress_s=variable("CRUCIBLE_PROGRESS", seconds_or_off, 600.0),
+        limit_bytes=variable("CRUCIBLE_JOURNAL_LIMIT", amount, 2 << 30),
         queue_size=queue_size,
-        batch_size=min(queue_size, _variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _positive, 512)),
-        schedule_delay_ms=_variable("OTEL_BSP_SCHEDULE_DELAY", _positive, 5_000),
-        console=_variable("CRUCIBLE_CONSOLE", _switch, default=False) if console is None else bool(console),
+        batch_size=min(queue_size, variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", positive, 512)),
+        schedule_delay_ms=variable("OTEL_BSP_SCHEDULE_DELAY", positive, 5_000),
+        console=variable("CRUCIBLE_CONSOLE", switch, default=False) if console is None else bool(console),
     )
 
 
@@ -92,11 +125,11 @@ def span_limits() -> SpanLimits:
         "max_event_attributes": "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
         "max_link_attributes": "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
     }
-    attributes = _variable("OTEL_ATTRIBUTE_COUNT_LIMIT", _limit, 128)
+    attributes = variable("OTEL_ATTRIBUTE_COUNT_LIMIT", limit, 128)
     general = {name: attributes if "attributes" in name else 128 for name in counts}
-    longest = _variable("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", _limit, SpanLimits.UNSET)
-    limits = {name: _variable(variable, _limit, general[name]) for name, variable in counts.items()}
-    limits["max_span_attribute_length"] = _variable("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", _limit, longest)
+    longest = variable("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", limit, SpanLimits.UNSET)
+    limits = {name: variable(said, limit, general[name]) for name, said in counts.items()}
+    limits["max_span_attribute_length"] = variable("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", limit, longest)
     return SpanLimits(max_attributes=attributes, max_attribute_length=longest, **limits)
 
 
@@ -131,7 +164,7 @@ def _journal(given: str | os.PathLike[str] | bool | None) -> Path | None:  # noq
     if given is not None and given is not True:
         return _directory(given)
     said = os.environ.get("CRUCIBLE_JOURNAL", _JOURNAL)
-    if said.strip().lower() in _OFF:
+    if said.strip().lower() in OFF:
         return None if given is None else _directory(_JOURNAL)
     try:
         return _directory(said)
@@ -158,6 +191,20 @@ def _directory(given: str | os.PathLike[str]) -> Path:
     return directory
 
 
+def _ship(given: str | None) -> Ship:
+    said = variable("CRUCIBLE_SHIP", one_of(_SHIPS), "process") if given is None else given
+    for ship in _SHIPS:
+        if said == ship:
+            return ship
+    raise ConfigurationError(f"ship={given!r} is no way of sending; use 'process', 'thread' or 'off'.")
+
+
+def _path(setting: str) -> str | None:
+    """A file that a standard variable names, from wherever the process that sends may run."""
+    said = os.environ.get(otlp(setting), "").strip()
+    return str(Path(said).absolute()) if said else None
+
+
 def _protocol(given: str | None, endpoint: str | None) -> Protocol:
     if given is not None:
         for protocol in _PROTOCOLS:
@@ -166,10 +213,10 @@ def _protocol(given: str | None, endpoint: str | None) -> Protocol:
         raise ConfigurationError(
             f"protocol={given!r} is none that OTLP is sent by here; use 'http/protobuf' or 'grpc'."
         )
-    said: Protocol | None = _variable(_otlp("PROTOCOL"), _one_of(_PROTOCOLS), None)
+    said: Protocol | None = variable(otlp("PROTOCOL"), one_of(_PROTOCOLS), None)
     if said is not None:
         return said
-    address = endpoint if isinstance(endpoint, str) else os.environ.get(_otlp("ENDPOINT"), "")
+    address = endpoint if isinstance(endpoint, str) else os.environ.get(otlp("ENDPOINT"), "")
     return "grpc" if address.rstrip("/").endswith(":4317") else "http/protobuf"
 
 
@@ -179,9 +226,9 @@ def _endpoint(given: str | None, protocol: Protocol) -> str | None:
         if problem:
             raise ConfigurationError(f"endpoint={given!r} {problem}; give something like 'http://localhost:4318'.")
         return _for_traces(given, protocol)
-    if _variable("OTEL_TRACES_EXPORTER", str, "otlp").strip().lower() == "none":
+    if variable("OTEL_TRACES_EXPORTER", str, "otlp").strip().lower() == "none":
         return None
-    name = _otlp("ENDPOINT")
+    name = otlp("ENDPOINT")
     said = os.environ.get(name, "").strip()
     if not said:
         return None
@@ -228,57 +275,3 @@ def _headers(given: Mapping[str, str] | None, protocol: Protocol) -> dict[str, s
                 f"headers: {name!r} or its value has signs that HTTP does not carry; use plain ASCII."
             )
     return {name.lower() if protocol == "grpc" else name: value for name, value in given.items()}
-
-
-def _otlp(setting: str) -> str:
-    """The name of the OTLP variable that counts for traces: its own where it is set, else the general one."""
-    own = f"OTEL_EXPORTER_OTLP_TRACES_{setting}"
-    return own if os.environ.get(own, "").strip() else f"OTEL_EXPORTER_OTLP_{setting}"
-
-
-def _variable(name: str, read: Callable[[str], Any], default: T) -> T:
-    """A variable's value; its default, with a warning, where it cannot be used."""
-    said = os.environ.get(name, "").strip()
-    if not said:
-        return default
-    try:
-        value: T = read(said)
-    except ValueError as error:
-        warn_once(
-            f"{name}={said}", f"{name}={said!r} cannot be used ({error}); {default or 'the default'} is used instead."
-        )
-        return default
-    return value
-
-
-def _limit(said: str) -> int | None:
-    if not said.isdecimal():
-        raise ValueError("it must be a whole number, 0 or more")
-    return int(said)
-
-
-def _positive(said: str) -> int:
-    if not said.isdecimal() or int(said) == 0:
-        raise ValueError("it must be a whole number above 0")
-    return int(said)
-
-
-def _seconds(said: str) -> float:
-    seconds = float(said)
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise ValueError("it must be a number of seconds above 0")
-    return seconds
-
-
-def _switch(said: str) -> bool:
-    return said.lower() not in _OFF
-
-
-def _one_of(choices: tuple[T, ...]) -> Callable[[str], Any]:
-    def read(said: str) -> T:
-        for choice in choices:
-            if said.lower() == choice:
-                return choice
-        raise ValueError(f"it must be one of {', '.join(map(str, choices))}")
-
-    return read

@@ -189,6 +189,15 @@ class RepairReason:
     BYTES: Final = "bytes"
     """Bytes became text."""
 
+    TYPE: Final = "type"
+    """A name or key was no text and became text."""
+
+    TIME: Final = "time"
+    """A time was missing, out of range or no count of nanoseconds, or an end lay before its start."""
+
+    IDENTIFIER: Final = "identifier"
+    """A trace or span id was zero, too wide or no number."""
+
 
 class Result:
     """Values of `crucible.operation.result`.

@@ -2,18 +2,19 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from crucible_trace_otel.errors import FormatError, NotFoundError
-from crucible_trace_otel.journal.reader import JournalContent, StoredSpan, read_directory
-from crucible_trace_otel.journal.segment import SUFFIX
+from crucible_trace_otel.journal.reader import JournalContent, StoredSpan
 from crucible_trace_otel.store.naming import names_of, near
+from crucible_trace_otel.store.unended import journal_segments, read_journal, unended
 from crucible_trace_otel.trace.otlp import decode_span
-from crucible_trace_otel.trace.spans import Trace, TraceSpan, group_into_traces
+from crucible_trace_otel.trace.spans import Trace, TraceSpan, group_into_traces, without_markers
 
-__all__ = ["JournalStore"]
+__all__ = ["JournalStore", "decoded"]
 
 _ID_PREFIX = re.compile(r"[0-9a-fA-F]{6,32}")
 
@@ -27,10 +28,9 @@ class JournalStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._content: JournalContent | None = None
+        self._contents: list[JournalContent] | None = None
         self._undecodable = 0
-        if not any(self.path.glob(f"*{SUFFIX}")):
-            read_directory(self.path)  # says what is wrong with it
+        journal_segments(self.path)  # says what is wrong with it
 
     def __enter__(self) -> "JournalStore":  # noqa: PYI034 - typing.Self is younger than Python 3.10
         return self
@@ -47,23 +47,27 @@ class JournalStore:
     def traces(self) -> tuple[Trace, ...]:
         """Every stored trace, oldest first; those that hold spans of other instrumentations only, too.
 
+        An operation that has not ended is there as far as it has come: with the state `running` while its process
+        lives, `interrupted` once that has died, and as its end the time its process was last seen. What tells that an
+        operation has started, or still goes on, is left out where the operation itself is there.
+
         Raises:
             StoreError: The journal has been taken away since the store was opened.
         """
-        self._content = read_directory(self.path)
-        spans: list[TraceSpan] = []
-        for stored in self._content.spans:
-            span = _decoded(stored)
-            if span is not None:
-                spans.append(span)
-        self._undecodable = len(self._content.spans) - len(spans)
-        return group_into_traces(spans)
+        every = read_journal(self.path)
+        self._contents = [written.writer.content for written in every]
+        ended = [(written, decoded(written.writer.content.spans)) for written in every]
+        spans = [span for _, found in ended for span in found]
+        self._undecodable = sum(len(content.spans) for content in self._contents) - len(spans)
+        # Behind all others: what really ended is taken as it ended, whoever wrote it.
+        spans += [span for written, found in ended for span in decoded(unended(written, found))]
+        return group_into_traces(without_markers(spans))
 
     def latest(self) -> Trace:
         """The trace that started last, of those that hold an operation of the convention.
 
         Raises:
-            NotFoundError: None of its operations has ended yet, so none is stored.
+            NotFoundError: It holds none yet.
             StoreError: The journal has been taken away since the store was opened.
         """
         traces = self.traces()
@@ -76,7 +80,7 @@ class JournalStore:
                 "`crucible-trace list --all` shows their traces."
             )
         raise NotFoundError(
-            f"The journal {self.path} holds no ended operation yet: a trace can be read as soon as one ends."
+            f"The journal {self.path} holds no operation yet: one can be read once it has ended or is a second old."
         )
 
     def get(self, run: str) -> Trace:
@@ -104,29 +108,31 @@ class JournalStore:
     @property
     def damaged(self) -> int:
         """Records in the journal that are not what was written: their number at the last reading."""
-        return self._last_content().damaged + self._undecodable
+        return sum(content.damaged for content in self._last_contents()) + self._undecodable
 
     @property
     def torn(self) -> int:
         """Files that end within a record: normal where a process was killed, or is writing right now."""
-        return self._last_content().torn
+        return sum(content.torn for content in self._last_contents())
 
     @property
     def unreadable(self) -> tuple[str, ...]:
         """One sentence for each file or kind of record that was left aside at the last reading."""
-        return self._last_content().unreadable
+        return tuple(sentence for content in self._last_contents() for sentence in content.unreadable)
 
-    def _last_content(self) -> JournalContent:
-        if self._content is None:
+    def _last_contents(self) -> list[JournalContent]:
+        if self._contents is None:
             self.traces()
-        return self._content or JournalContent(())
+        return self._contents or []
 
 
-def _decoded(stored: StoredSpan) -> TraceSpan | None:
-    try:
-        return decode_span(stored.resource, stored.scope, stored.span)
-    except FormatError:
-        return None
+def decoded(spans: Iterable[StoredSpan]) -> list[TraceSpan]:
+    """Those of `spans` that are spans."""
+    found = []
+    for stored in spans:
+        with suppress(FormatError):
+            found.append(decode_span(stored.resource, stored.scope, stored.span))
+    return found
 
 
 def _ways_to_answer(run: str, traces: Sequence[Trace]) -> tuple[Callable[[Trace], bool], ...]:

@@ -39,4 +39,4 @@ def near(run: str, traces: Iterable[Trace]) -> str:
         return f" Near: {', '.join(map(repr, like))}."
     newest = dict.fromkeys(trace.name for trace in reversed(tuple(traces)))
     listed = list(newest)[:_MOST_NEAR]
-    return f" There is: {', '.join(map(repr, listed))}." if listed else " It holds no ended operation yet."
+    return f" There is: {', '.join(map(repr, listed))}." if listed else " It holds no operation yet."

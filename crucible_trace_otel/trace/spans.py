@@ -7,8 +7,19 @@ from typing import Any, Final, Literal
 
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
+from crucible_trace_otel.semconv.enums import RunState
 
-__all__ = ["NAMING", "Status", "Trace", "TraceEvent", "TraceLink", "TraceSpan", "enclosing", "group_into_traces"]
+__all__ = [
+    "NAMING",
+    "Status",
+    "Trace",
+    "TraceEvent",
+    "TraceLink",
+    "TraceSpan",
+    "enclosing",
+    "group_into_traces",
+    "without_markers",
+]
 
 Attributes = Mapping[str, Any]
 Status = Literal["unset", "ok", "error"]
@@ -25,6 +36,10 @@ NAMING: Final = frozenset(
 )
 """The operations a person would call a trace after."""
 
+_STARTED: Final = frozenset(
+    name for name in vars(operations).values() if isinstance(name, str) and name.endswith("_started")
+)
+_MARKERS: Final = _STARTED | {operations.PROGRESS}
 _LONGEST_IN_REPR: Final = 60
 
 
@@ -58,7 +73,7 @@ class TraceEvent:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class TraceSpan:
-    """One ended operation, as OTLP carries it."""
+    """One operation, as OTLP carries it: one that has ended, or as much of it as is known while it runs."""
 
     trace_id: str
     span_id: str
@@ -93,6 +108,11 @@ class TraceSpan:
     def is_ours(self) -> bool:
         """Whether it is an operation of the convention; False for a span of another instrumentation."""
         return attr.CRUCIBLE_OPERATION_NAME in self.attributes
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process still worked on it when it was read; its end is then when that was last seen."""
+        return self.attributes.get(attr.CRUCIBLE_RUN_STATE) == RunState.RUNNING
 
     @property
     def operation(self) -> str:
@@ -146,8 +166,8 @@ class Trace:
 
     @property
     def is_complete(self) -> bool:
-        """Whether a span that nothing of this process encloses is stored; False while the run is still going on."""
-        return any(span.parent_id is None or span.parent_is_remote for span in self.spans)
+        """Whether a span that nothing of this process encloses has ended; False while the run is still going on."""
+        return any((span.parent_id is None or span.parent_is_remote) and not span.is_running for span in self.spans)
 
     @property
     def name(self) -> str:
@@ -220,6 +240,27 @@ def group_into_traces(spans: Iterable[TraceSpan]) -> tuple[Trace, ...]:
         for trace_id, by_id in found.items()
     )
     return tuple(sorted(traces, key=lambda trace: (trace.start_ns, trace.trace_id)))
+
+
+def without_markers(spans: Iterable[TraceSpan]) -> list[TraceSpan]:
+    """`spans` without those that say that an operation has started or goes on, where the operation itself is there.
+
+    A backend shows an operation when it has ended, so that it needs these; one that is read here is there before.
+    """
+    every = list(spans)
+    there = {(span.trace_id, span.span_id) for span in every if span.operation not in _MARKERS}
+    started = {
+        (span.trace_id, span.span_id)
+        for span in every
+        if span.operation in _STARTED and (span.trace_id, span.parent_id) in there
+    }
+    known = there | started
+    return [
+        span
+        for span in every
+        if (span.trace_id, span.span_id) not in started
+        and not (span.operation == operations.PROGRESS and (span.trace_id, span.parent_id) in known)
+    ]
 
 
 def _short(text: str) -> str:

@@ -34,6 +34,8 @@ def test_list_as_json(journal):
         "spans": 16,
         "state": "completed",
         "failed_operations": 1,
+        "last_step": None,
+        "last_loss": None,
     }
 
 

@@ -87,6 +87,6 @@ def test_the_example_record_is_one() -> None:
 def test_the_example_name_is_one(tmp_path: Path) -> None:
     a_real_segment(tmp_path)
     (example,) = re.findall(r"^    (\S+)\.segment$", PAGE.read_text(), re.MULTILINE)
-    form = r"\d{8}T\d{6}-\d+-[0-9a-f]{8}"
+    form = r"\d{8}T\d{6}-\d+-[0-9a-f]{8}-\d{4}"
     assert re.fullmatch(form, example)
     assert re.fullmatch(form, segments(tmp_path)[0].stem)

@@ -100,45 +100,40 @@ def test_sixty_four_threads_lose_nothing(tmp_path: Path) -> None:
     assert len(segments(tmp_path)) == 1
 
 
-def test_a_span_that_cannot_be_encoded_is_counted_and_said_once(tmp_path: Path, warned: list[str]) -> None:
-    journal = JournalSpanProcessor(tmp_path)
-    tracer = provider_into(journal).get_tracer("t")
-    for _ in range(3):
-        tracer.start_span("half a \ud800 character").end()
-    tracer.start_span("whole").end()
-    assert (journal.stored, journal.lost) == (1, 3)
-    assert names(read_directory(tmp_path).spans) == ["whole"]
-    assert len(warned) == 1
-    assert "could not be stored" in warned[0]
-
-
-def test_a_file_in_the_way_is_counted_and_said_once(tmp_path: Path, warned: list[str]) -> None:
+def test_a_file_in_the_way_is_said_once_and_what_is_recorded_waits(tmp_path: Path, warned: list[str]) -> None:
     (tmp_path / "taken").write_text("a file of the user's")
     journal = JournalSpanProcessor(tmp_path / "taken")
     tracer = provider_into(journal).get_tracer("t")
     for _ in range(3):
         tracer.start_span("s").end()
-    assert (journal.stored, journal.lost) == (0, 3)
+    assert (journal.stored, journal.waiting, journal.lost) == (0, 3, 0)
     assert len(warned) == 1
     assert str(tmp_path / "taken") in warned[0]
     assert (tmp_path / "taken").read_text() == "a file of the user's"
 
 
-def test_a_directory_replaced_by_a_file_loses_only_what_ends_meanwhile(tmp_path: Path, warned: list[str]) -> None:
+def test_a_directory_replaced_by_a_file_loses_at_most_a_second_and_says_so(tmp_path: Path, warned: list[str]) -> None:
     place = tmp_path / "journal"
     journal = JournalSpanProcessor(place)
     tracer = provider_into(journal).get_tracer("t")
     tracer.start_span("before").end()
     place.rename(tmp_path / "moved")
     tracer.start_span("still in the moved one").end()
+    journal.writer.tick()  # as each second
     for segment in segments(tmp_path / "moved"):
         segment.unlink()
     place.write_text("in the way")
     tracer.start_span("lost").end()
+    journal.writer.tick()  # only now is it seen
+    tracer.start_span("waits").end()
     place.unlink()
     tracer.start_span("after").end()
-    assert (journal.stored, journal.lost) == (3, 1)
-    assert names(read_directory(place).spans) == ["after"]
+    journal.writer.tick()
+    assert (journal.stored, journal.waiting, journal.lost) == (4, 0, 1)
+    content = read_directory(place)
+    assert names(content.spans) == ["waits", "after"]
+    (gap,) = content.gaps
+    assert (gap["spans"], gap["why"]) == (1, "the file was deleted")
     assert len(warned) == 1
 
 
@@ -148,6 +143,7 @@ def test_a_deleted_journal_is_made_again(tmp_path: Path) -> None:
     tracer.start_span("before").end()
     for segment in segments(tmp_path):
         segment.unlink()
+    journal.writer.tick()  # as each second
     tracer.start_span("after").end()
     (stored,) = read_directory(tmp_path).spans
     assert names((stored,)) == ["after"]

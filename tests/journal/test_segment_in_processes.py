@@ -41,7 +41,10 @@ def record(name, size=0):
     tracer.start_span(name, attributes={"filler": "x" * size}).end()
 
 def tell(**more):
-    print(json.dumps({"stored": journal.stored, "lost": journal.lost, "said": said, **more}), flush=True)
+    print(
+        json.dumps({"stored": journal.stored, "waiting": journal.waiting, "lost": journal.lost, "said": said, **more}),
+        flush=True,
+    )
 """
 
 
@@ -78,7 +81,7 @@ def test_many_processes_may_start_at_once(tmp_path: Path) -> None:
     code = """
     import os, sys, time
     from pathlib import Path
-    from crucible_trace_otel.journal.segment import SegmentWriter, make_private_directory
+    from crucible_trace_otel.journal.files import make_private_directory
     until = float(sys.argv[1])
     for number in range(50):
         while time.time() < until + number * 0.01:
@@ -116,6 +119,7 @@ def test_a_forked_child_has_a_file_of_its_own(tmp_path: Path) -> None:
     assert sorted(names(content.spans)) == sorted(
         ["before", "after", "open at the fork", *(f"child {number}" for number in range(3) for _ in range(2))]
     )
+    assert {note["pid"] for note in content.notes} == {int(pid) for pid in by_pid}
     assert (content.damaged, content.torn) == (0, 0)
 
 
@@ -159,20 +163,21 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, resource.RLIM_INFINITY))
 """
     after = """
+full = journal.waiting
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 record("room again")
-tell()
+journal.shutdown()
+tell(full=full)
 """
     out, _ = run(SET_UP + code + FILL + after, tmp_path)
     told = json.loads(out)
     content = read_directory(tmp_path / "journal")
-    assert told["lost"] > 0
-    assert told["stored"] + told["lost"] == 401
-    assert len(content.spans) == told["stored"]
-    assert names(content.spans)[-1] == "room again"
+    assert told["full"] > 0
+    assert (told["stored"], told["waiting"], told["lost"]) == (401, 0, 0)
+    assert names(content.spans) == [*(f"span {number}" for number in range(400)), "room again"]
     assert (content.damaged, content.torn) == (0, 0)
     assert len(told["said"]) == 1
-    assert "could not be stored in journal" in told["said"][0]
+    assert "takes no records just now (File too large)" in told["said"][0]
 
 
 @pytest.fixture
@@ -192,8 +197,8 @@ def test_a_full_disk_is_counted_and_said_once(small_disk: Path) -> None:
     out, _ = run(SET_UP + FILL + "tell()", small_disk)
     told = json.loads(out)
     content = read_directory(small_disk / "journal")
-    assert told["lost"] > 0
-    assert told["stored"] + told["lost"] == 400
+    assert told["waiting"] > 0
+    assert told["stored"] + told["waiting"] == 400
     assert len(content.spans) == told["stored"] > 50
     assert (content.damaged, content.torn) == (0, 0)
     assert len(told["said"]) == 1
@@ -204,7 +209,7 @@ def test_a_read_only_file_system_is_counted_and_said_once(small_disk: Path) -> N
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     out, _ = run(SET_UP + FILL + "tell()", small_disk)
     told = json.loads(out)
-    assert (told["stored"], told["lost"]) == (0, 400)
+    assert (told["stored"], told["waiting"], told["lost"]) == (0, 400, 0)
     assert len(told["said"]) == 1
 
 
@@ -226,7 +231,7 @@ journal.shutdown()
 tell()
 """
     out, _ = run(SET_UP + code, tmp_path)
-    assert json.loads(out) == {"stored": 3, "lost": 0, "said": []}
+    assert json.loads(out) == {"stored": 3, "waiting": 0, "lost": 0, "said": []}
     assert [(tmp_path / f"mine{number}").read_text() for number in range(4)] == ["mine"] * 4
     assert sorted(names(read_directory(tmp_path / "journal").spans)) == ["after", "before", "later"]
 
@@ -260,8 +265,9 @@ while True:
 def test_the_file_name_says_when_and_who(tmp_path: Path) -> None:
     out, _ = run(SET_UP + "record('one'); print(os.getpid())", tmp_path)
     (segment,) = segments(tmp_path / "journal")
-    started, pid, chance = segment.stem.split("-")
+    started, pid, chance, number = segment.stem.split("-")
     assert time.strptime(started, "%Y%m%dT%H%M%S")
     assert pid == out.strip()
     assert len(bytes.fromhex(chance)) == 4
+    assert number == "0000"
     assert sys.platform != "win32"

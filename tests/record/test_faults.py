@@ -30,6 +30,7 @@ SURFACE = {
     *("__init__", "start", "_start_inside", "stop", "_stop_at", "fail", "__enter__", "__exit__", "__call__"),
     *("epoch", "epochs", "__iter__", "__next__", "stage", "inference", "save_checkpoint", "load_checkpoint"),
     *("save_model", "load_model", "perform", "digest", "_prepare", "_open_windows", "_fresh", "traced"),
+    *("record_step", "step_recorder"),
 }
 """What the user calls, and what makes an operation: nothing here but calls of what is broken below."""
 FORGIVING = {"stage", "inference", "save_checkpoint", "load_checkpoint", "save_model", "load_model"}

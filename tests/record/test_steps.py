@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import crucible_trace_otel as crucible
+from crucible_trace_otel.journal.series import pack_column
 from crucible_trace_otel.record import _windows
-from crucible_trace_otel.record._series import pack_column
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
 from crucible_trace_otel.trace.steps import decode_window

@@ -76,7 +76,7 @@ VALUE_SETS = {
     "RunState": "running completed failed interrupted cancelled",
     "Result": "success failure error timeout cancellation skip",
     "WindowReason": "count time abnormal layout end",
-    "RepairReason": "integer surrogate cycle depth unprintable summarised on_device bytes",
+    "RepairReason": "integer surrogate cycle depth unprintable summarised on_device bytes type time identifier",
     "TrialState": "completed pruned failed",
     "DeploymentStrategy": "canary blue_green rolling a_b direct",
     "AbnormalKind": "nan infinity spike slow skipped",

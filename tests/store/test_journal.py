@@ -87,11 +87,11 @@ def test_a_folder_with_a_journal_in_it_names_that(tmp_path):
     )
 
 
-def test_a_journal_without_an_ended_operation_has_no_latest(tmp_path):
+def test_a_journal_without_an_operation_has_no_latest(tmp_path):
     (tmp_path / "empty.segment").touch()
-    with pytest.raises(NotFoundError, match="holds no ended operation yet"):
+    with pytest.raises(NotFoundError, match="holds no operation yet"):
         open_store(tmp_path).latest()
-    with pytest.raises(NotFoundError, match="It holds no ended operation yet"):
+    with pytest.raises(NotFoundError, match="It holds no operation yet"):
         open_store(tmp_path).get("digits")
     assert open_store(tmp_path).traces() == ()
 

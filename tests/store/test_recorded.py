@@ -42,8 +42,8 @@ def recorded(directory, end):
 def test_a_recorded_run_is_read_back_whole(tmp_path):
     done = recorded(tmp_path / "journal", "well")
     assert (done.returncode, done.stderr) == (0, "")
-    # Read by the recording program itself at the end of each epoch's body.
-    assert [int(line) for line in done.stdout.split()] == [3, 5]
+    # Read by the recording program itself at the end of each epoch's body, with the pipeline, run and epoch still open.
+    assert [int(line) for line in done.stdout.split()] == [6, 8]
     store = open_store(tmp_path / "journal")
     trace = store.get("run-7")
     assert trace == store.get("softmax") == store.latest()
@@ -59,12 +59,12 @@ def test_a_recorded_run_is_read_back_whole(tmp_path):
     assert [step.name for step in causes(trace, epoch)] == ["hypothesis_formed: softmax is enough"]
 
 
-def test_a_killed_run_keeps_every_operation_that_had_ended(tmp_path):
+def test_a_killed_run_is_there_with_every_operation_and_says_that_it_was_interrupted(tmp_path):
     done = recorded(tmp_path / "journal", "kill")
     assert done.returncode == 9
     store = open_store(tmp_path / "journal")
     trace = store.latest()
-    assert (trace.is_complete, store.damaged, store.torn) == (False, 0, 0)
+    assert (trace.name, trace.is_complete, store.damaged, store.torn) == ("digits", True, 0, 0)
     assert len(step_rows(trace).rows) == 300
     assert store.get("run-7") == trace
-    assert render(trace, "tree").startswith("(still running, or its process ended without a word)\n")
+    assert render(trace, "tree").splitlines()[0].partition("  ✗ ")[2].startswith("interrupted: its process was killed")

@@ -1,0 +1,229 @@
+"""The ends of what a process left open when it died.
+
+They go into a segment of their own beside what the process wrote itself: `<prefix>-recovered.segment`. Whoever finds
+the writer dead makes them: the shipper, the next start, `crucible-trace recover`. Doing it again changes nothing.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from crucible_trace_otel.errors import FormatError
+from crucible_trace_otel.journal import files
+from crucible_trace_otel.journal.layout import KEPT, prefix_of, recovered_of, ring_of
+from crucible_trace_otel.journal.liveness import Life, is_of_this_host, life_of
+from crucible_trace_otel.journal.messages import time_of
+from crucible_trace_otel.journal.progress import windows_of
+from crucible_trace_otel.journal.reader import (
+    JournalContent,
+    StoredSpan,
+    StoredSteps,
+    WriterContent,
+    read_records,
+    read_segment,
+    read_writer,
+    segments_in,
+    span_ids,
+)
+from crucible_trace_otel.journal.records import Record, RecordType, frame, json_payload, read_json, span_payload
+from crucible_trace_otel.journal.restoring import closings, restored
+from crucible_trace_otel.semconv.enums import RunState
+
+__all__ = ["WITHOUT_A_WORD", "cause_of_end", "last_seen_of", "recover", "recover_dead", "restored"]
+
+WITHOUT_A_WORD: Final = "its process was killed or ended without a word (SIGKILL, SIGTERM, os._exit, out of memory)"
+"""What is known about the end of a process that said nothing."""
+
+_LONGEST_CAUSE = 400
+_PATIENCE_S = 1.0
+
+
+def recover(directory: Path, prefix: str, *, cause: str | None = None) -> int:
+    """Close what the writer with that prefix has left open, if it is dead; how many spans that were.
+
+    0 where nothing is open, where it was done before, and where the writer lives: that one is never touched.
+
+    Args:
+        directory: Of the journal.
+        prefix: What the names of the writer's files begin with.
+        cause: What ended it, where that is known better than from its files.
+
+    Raises:
+        OSError: The directory cannot be listed, or the ends cannot be written; then nothing has changed.
+    """
+    own = _own_segments(directory).get(prefix, [])
+    if not own:
+        return 0
+    life = life_of(_note_of(own), own[-1])
+    if life is Life.ALIVE:
+        return 0
+    with _locked(own[-1]) as is_mine:
+        if is_mine is False and life is not Life.DEAD:
+            return 0  # somebody holds it of whom nothing else is known
+        writer = _recent(directory, prefix, own)
+        windows = windows_of(writer)
+        closed, markers = closings(
+            writer,
+            state=RunState.INTERRUPTED,
+            last_seen_ns=last_seen_of(writer, windows),
+            cause=cause or cause_of_end(writer.content.closed),
+            windows=windows,
+        )
+        if closed:
+            _write(recovered_of(directory, prefix), writer.note, (*closed, *markers))
+        if writer.ring is not None:
+            with suppress(OSError):
+                files.unlink(writer.ring)
+    return len(closed)
+
+
+def recover_dead(directory: Path) -> dict[str, int]:
+    """Close what every dead writer of this host has left open: how many spans of which writer, those with any.
+
+    Raises:
+        OSError: The directory cannot be listed, or ends cannot be written; all other writers have been seen to.
+    """
+    closed: dict[str, int] = {}
+    trouble: OSError | None = None
+    for prefix, own in _own_segments(directory).items():
+        note = _note_of(own)
+        if (
+            (note and not is_of_this_host(note))
+            or life_of(note, own[-1]) is not Life.DEAD
+            or _is_settled(directory, prefix, own)
+        ):
+            continue
+        try:
+            count = recover(directory, prefix)
+        except OSError as error:
+            trouble = trouble or error
+            continue
+        if count:
+            closed[prefix] = count
+    if trouble is not None:
+        raise trouble
+    return closed
+
+
+def last_seen_of(writer: WriterContent, windows: Iterable[StoredSteps]) -> int:
+    """When a process last gave a sign of life, nanoseconds since 1970: it wrote, touched its file, or kept a step.
+
+    Args:
+        writer: What the process has written.
+        windows: Its windows of steps.
+    """
+    seen = [0]
+    for path in (*writer.segments, *([writer.ring] if writer.ring is not None else [])):
+        with suppress(OSError):
+            seen.append(path.lstat().st_mtime_ns)
+    for window in windows:
+        with suppress(FormatError):
+            seen.append(time_of(window.event))
+    return min(max(seen), time.time_ns())  # a damaged time must not put the end into the future
+
+
+def cause_of_end(closed: Mapping[str, Any] | None) -> str:
+    """What ended a process, by what it wrote last."""
+    if closed is None:
+        return WITHOUT_A_WORD
+    error = str(closed.get("error") or "")[:_LONGEST_CAUSE]
+    return f"its program ended without ending it{f' ({error})' if error else ''}"
+
+
+def _own_segments(directory: Path) -> dict[str, list[Path]]:
+    """The segments that each writer wrote itself, in their order."""
+    found: dict[str, list[Path]] = {}
+    for path in segments_in(directory):
+        prefix = prefix_of(path)
+        if prefix != KEPT and path != recovered_of(directory, prefix):
+            found.setdefault(prefix, []).append(path)
+    return found
+
+
+def _note_of(own: Sequence[Path]) -> Mapping[str, Any]:
+    """Who wrote these segments, as the newest that says so has it; empty where none can be read."""
+    for segment in reversed(own):
+        with suppress(OSError, MemoryError, FormatError):
+            for record in read_records(segment):
+                if isinstance(record, Record) and record.type == RecordType.NOTE:
+                    return read_json(record.payload)
+    return {}
+
+
+def _recent(directory: Path, prefix: str, own: Sequence[Path]) -> WriterContent:
+    """What a writer left open, from its last two segments where they tell: a run of days may have written hundreds."""
+    if len(own) <= 2:  # noqa: PLR2004
+        return read_writer(directory, prefix)
+    before, newest = (read_segment(path) for path in own[-2:])
+    spans = (*before.spans, *newest.spans, *read_segment(recovered_of(directory, prefix)).spans)
+    steps = before.steps + newest.steps
+    known = _ids((*newest.open, *spans))
+    is_whole = _ids(before.open) | {(one.trace_id, one.span_id) for one in steps} <= known
+    if before.damaged or newest.damaged or not is_whole:
+        return read_writer(directory, prefix)  # the newest does not repeat what was open when it was begun
+    ended = _ids(spans)
+    opened = tuple(one for one in newest.open if span_ids(one.span) not in ended)
+    content = JournalContent(spans, open=opened, steps=steps, notes=newest.notes, closed=newest.closed)
+    ring = ring_of(directory, prefix)
+    return WriterContent(prefix, tuple(own), content, ring if ring.is_file() and not ring.is_symlink() else None)
+
+
+def _ids(spans: Iterable[StoredSpan]) -> set[tuple[bytes, bytes]]:
+    return {span_ids(one.span) for one in spans}
+
+
+def _is_settled(directory: Path, prefix: str, own: Sequence[Path]) -> bool:
+    """Whether it is cheap to see that a dead writer left nothing open: each of its files repeats what is open."""
+    if ring_of(directory, prefix).exists():
+        return False
+    recovered = recovered_of(directory, prefix)
+    with suppress(OSError):
+        if recovered.lstat().st_mtime_ns >= own[-1].lstat().st_mtime_ns and read_segment(recovered).spans:
+            return True
+    for segment in reversed(own):
+        content = read_segment(segment)
+        if content != JournalContent(()):  # one that is empty says nothing
+            return not (content.open or content.damaged)
+    return True
+
+
+@contextmanager
+def _locked(segment: Path) -> Iterator[bool | None]:
+    """Hold the lock of a dead writer's newest segment; False where another has it for longer than a second.
+
+    That is somebody who recovers too, or a child that inherited it.
+    """
+    try:
+        fd = files.open_regular(segment)
+    except OSError:
+        yield None
+        return
+    try:
+        until = time.monotonic() + _PATIENCE_S
+        while (taken := files.try_lock(fd)) is False and time.monotonic() < until:
+            time.sleep(0.02)
+        yield taken
+    finally:
+        os.close(fd)
+
+
+def _write(path: Path, note: Mapping[str, Any], spans: Iterable[StoredSpan]) -> None:
+    """Put `spans` into the recovered segment, behind what is in it: what was sent of it stays where it is."""
+    before = files.read_from(path) if path.is_file() and not path.is_symlink() else b""
+    numbers: dict[tuple[RecordType, bytes], int] = {}
+    records = [before] if before else [frame(RecordType.NOTE, json_payload(note))]
+
+    def number(kind: RecordType, message: bytes) -> int:
+        if (kind, message) not in numbers:
+            numbers[kind, message] = len(numbers)
+            records.append(frame(kind, numbers[kind, message].to_bytes(4, "little") + message))
+        return numbers[kind, message]
+
+    for one in spans:
+        references = number(RecordType.RESOURCE, one.resource), number(RecordType.SCOPE, one.scope)
+        records.append(frame(RecordType.SPAN, span_payload(*references, one.span)))
+    with files.written_whole(path) as file:
+        file.write(b"".join(records))
