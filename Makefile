@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 CACHE     := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/crucible-trace-otel
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check format bench docs collector mermaid clean
+.PHONY: help demo test coverage check format bench faults soak docs collector mermaid clean
 
 help:            ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 18
@@ -48,6 +48,12 @@ check: $(VENV)/.dev    ## lint, types, floors, generated files
 format: $(VENV)/.dev    ## format and apply safe fixes
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format --quiet .
+
+faults: $(VENV)/.dev    ## what is lost in some forty misfortunes, beside the plain SDK; into docs/reliability.md (ten minutes)
+	@$(BIN)/python -m benchmarks.faults
+
+soak: $(VENV)/.dev    ## 200 kills, 1,000 forks, 10 million spans (half an hour; SOAK=0.1 for a tenth)
+	@$(BIN)/python -m tests.soak
 
 docs: $(VENV)/.dev    ## regenerate the convention's constants and reference pages
 	@$(BIN)/python semconv/generate.py

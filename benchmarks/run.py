@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from encoding import encoding
 from recording import recording, unconfigured
+from sending import Sent, sending
 from starting import starting
 from timing import ROUNDS, Comparison
 
@@ -35,6 +37,24 @@ def table(results: Sequence[Comparison]) -> str:
     return "\n".join(lines)
 
 
+def way_table(results: Sequence[Sent]) -> str:
+    """What sending gave, as a Markdown table."""
+    lines = [
+        "| case | way | caller's CPU | all CPU | until acknowledged | arrived | MiB | exit, s | `end()` p99, us |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in (result.row() for result in results):
+        ratios = " | ".join(
+            f"{row[name]:.2f} ({row[f'{name}_least']:.2f} to {row[f'{name}_most']:.2f})"
+            for name in ("caller_us", "total_us", "acknowledged_s")
+        )
+        lines.append(
+            f"| {row['case']} | {row['way']} | {ratios} | {row['arrived']:,.0f} | {row['memory_mib']:.0f} "
+            f"| {row['exit_s']:.2f} | {row['p99_us'] or ''} |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Measure, print, store."""
     for name in os.environ:
@@ -48,7 +68,8 @@ def main() -> int:
         except ValueError as error:
             print(f"What was recorded is not complete: {error}.", file=sys.stderr)
             return 1
-    results = [before, *recorded, *starting()]
+    results = [before, *recorded, *encoding(), *starting()]
+    sent = sending()
     conditions = {
         **counts,
         "python": platform.python_version(),
@@ -57,9 +78,11 @@ def main() -> int:
         "rounds": ROUNDS,
         "seconds": round(time.monotonic() - began, 1),
     }
-    print(table(results))
+    print(table(results) + "\n\n" + way_table(sent))
     print("\n" + ", ".join(f"{name} {value}" for name, value in conditions.items()))
-    RESULTS.write_text(json.dumps({"conditions": conditions, "results": [each.row() for each in results]}, indent=2))
+    RESULTS.write_text(
+        json.dumps({"conditions": conditions, "results": [each.row() for each in [*results, *sent]]}, indent=2)
+    )
     return 0
 
 

@@ -202,7 +202,8 @@ def main() -> None:
     with crucible.configure(service_name="digits-demo") as recording:
         with crucible.pipeline("digits") as digits:
             accuracy = run_pipeline(digits)
-        report = recording.shutdown()
+        recording.shutdown()
+        report = recording.flush(2.0)  # another process sends; wait a moment to tell what has arrived
     journal = os.environ.get("CRUCIBLE_JOURNAL", ".crucible")
     trace = crucible.open_store(journal).get(f"{digits.span_context.trace_id:032x}")
     served = next(span for span in trace.spans if span.operation == "deployment")
@@ -210,7 +211,7 @@ def main() -> None:
     print("\n".join(causal_chain(trace, served)))
     print(f"\n{report.stored} of {report.recorded} spans are in {journal}/ on this disk.")
     if report.endpoint:
-        print(f"{report.acknowledged} of {report.recorded} were acknowledged by {report.endpoint}.")
+        print(f"{report.acknowledged} of {report.recorded} are acknowledged by {report.endpoint} so far.")
     on_path = shutil.which("crucible-trace")
     print(
         NEXT.format(

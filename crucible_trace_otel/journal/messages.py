@@ -4,7 +4,7 @@ import re
 import struct
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from crucible_trace_otel.errors import FormatError
 from crucible_trace_otel.journal.wire import (
@@ -19,6 +19,7 @@ from crucible_trace_otel.journal.wire import (
 __all__ = [
     "Event",
     "Kinship",
+    "Origin",
     "Span",
     "attribute",
     "child",
@@ -41,8 +42,8 @@ _STATUS_MESSAGE, _STATUS_CODE = 2, 3
 _KEY, _VALUE = 1, 2
 _TEXT, _INT, _DOUBLE = 1, 3, 4
 _INTERNAL, _ERROR = 1, 2
-_SAMPLED_HERE: Final = varint(_FLAGS << 3 | 5) + (0x101).to_bytes(4, "little")
-"""Flags of a sampled span whose parent is known to be of the same process."""
+_PARENT_IS_HERE: Final = varint(_FLAGS << 3 | 5) + (0x100).to_bytes(4, "little")
+"""Flags of a span whose parent is known to be of the same process."""
 _USUAL: Final = re.compile(rb"\n\x10.{16}\x12\x08(.{8})(?:\x22\x08(.{8}))?\x2a([\0-\x7f])", re.DOTALL)
 """A span from its trace id to the length of its name, where it has no trace state."""
 _KIND_TAG, _START_TAG, _END_TAG = b"\x30", b"\x39", 0x41
@@ -52,6 +53,14 @@ _SIGN: Final = 1 << 63
 
 Attributes = Mapping[str, bytes]
 """Key to a serialized AnyValue."""
+
+
+class Origin(NamedTuple):
+    """Whose child a span is."""
+
+    trace_id: bytes
+    span_id: bytes
+    trace_state: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,22 +225,21 @@ def ended(time_ns: int, error: str | None) -> bytes:
     return end + bytes_field(_STATUS, said + varint_field(_STATUS_CODE, _ERROR))
 
 
-def child(
-    parent: Span, span_id: bytes, name: str, time_ns: int, attributes: Mapping[str, str | float | bytes]
-) -> bytes:
-    """A zero-length child of `parent`."""
+def child(of: Origin, span_id: bytes, name: str, time_ns: int, attributes: Mapping[str, str | float | bytes]) -> bytes:
+    """A zero-length child, in the form in which other spans are stored."""
     return b"".join(
         (
-            bytes_field(_TRACE_ID, parent.trace_id),
+            bytes_field(_TRACE_ID, of.trace_id),
             bytes_field(_SPAN_ID, span_id),
-            bytes_field(_TRACE_STATE, parent.trace_state) if parent.trace_state else b"",
-            bytes_field(_PARENT, parent.span_id),
+            bytes_field(_TRACE_STATE, of.trace_state) if of.trace_state else b"",
+            bytes_field(_PARENT, of.span_id),
             bytes_field(_NAME, name.encode()),
             varint_field(_KIND, _INTERNAL),
             fixed64_field(_START, _time(time_ns)),
             fixed64_field(_END, _time(time_ns)),
             *(attribute(key, value) for key, value in attributes.items()),
-            _SAMPLED_HERE,
+            bytes_field(_STATUS, b""),
+            _PARENT_IS_HERE,
         )
     )
 

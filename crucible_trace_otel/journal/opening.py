@@ -13,9 +13,9 @@ from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from crucible_trace_otel.journal.encoder import encode_attributes, encode_resource, encode_scope, encode_span
+from crucible_trace_otel.journal.encoder import encode_resource, encode_scope, encode_span
+from crucible_trace_otel.journal.messages import Origin, child
 from crucible_trace_otel.journal.segment import SpanRecord
-from crucible_trace_otel.journal.wire import bytes_field, fixed64_field, varint, varint_field
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.semconv.enums import RunState
@@ -40,8 +40,6 @@ _CARRIED = (
 )
 _OUR_SCOPE = "crucible_trace_otel"
 _SAMPLED = 1
-_INTERNAL = 1
-_FLAGS = 0x101  # sampled; whether the parent is remote is known: it is not
 
 
 class _Open:
@@ -205,21 +203,8 @@ def _marker_of(entry: _Open, name: str, time_ns: int, parent_id: bytes) -> SpanR
         attr.CRUCIBLE_RUN_STATE: RunState.RUNNING,
         **{key: given[key] for key in _CARRIED if key in given},
     }
-    trace_id = span.context.trace_id if span.context else 0
-    message = b"".join(
-        (
-            bytes_field(1, trace_id.to_bytes(16, "big")),
-            bytes_field(2, digest[:8]),
-            bytes_field(4, parent_id),
-            bytes_field(5, name.encode()),
-            varint_field(6, _INTERNAL),
-            fixed64_field(7, time_ns),
-            fixed64_field(8, time_ns),
-            encode_attributes(attributes, 9),
-            varint(16 << 3 | 5) + _FLAGS.to_bytes(4, "little"),
-        )
-    )
-    return *_around(span), message
+    trace_id = (span.context.trace_id if span.context else 0).to_bytes(16, "big")
+    return *_around(span), child(Origin(trace_id, parent_id), digest[:8], name, time_ns, attributes)
 
 
 def _now_of(entry: _Open, now: int) -> int:

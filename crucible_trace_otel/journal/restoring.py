@@ -173,7 +173,7 @@ def _home(writer: WriterContent, span_id: bytes, windows: Sequence[StoredSteps])
         attr.CRUCIBLE_ABOUT: f"steps {messages.number_of(first)} to {messages.number_of(last)}",
         attr.CRUCIBLE_EVENT_ID: sha256(span_id).digest()[:16].hex(),
     }
-    message = messages.child(lost, span_id, operations.STEP_SEGMENT, first_ns, attributes)
+    message = messages.child(_origin(lost), span_id, operations.STEP_SEGMENT, first_ns, attributes)
     model = next(iter((*writer.content.open, *writer.content.spans)), StoredSpan(b"", b"", b""))
     return StoredSpan(model.resource, model.scope, message), messages.read_span(message)
 
@@ -244,8 +244,12 @@ def _marker(one: _Open, interruption: Mapping[str, str]) -> StoredSpan:
             }
         ),
     }
-    message = messages.child(one.span, digest[:8], name, one.end_ns, attributes)
+    message = messages.child(_origin(one.span), digest[:8], name, one.end_ns, attributes)
     return StoredSpan(one.record.resource, one.record.scope, message)
+
+
+def _origin(span: Span) -> messages.Origin:
+    return messages.Origin(span.trace_id, span.span_id, span.trace_state)
 
 
 def _operation(span: Span) -> str:

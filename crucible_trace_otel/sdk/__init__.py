@@ -20,6 +20,7 @@ from opentelemetry import trace as trace_api
 
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
+from crucible_trace_otel.journal.writer import Sync
 from crucible_trace_otel.record._windows import keep_what_waits
 from crucible_trace_otel.sdk._handle import EXIT_S, FLUSH_S, Handle, Report
 from crucible_trace_otel.sdk._providers import connect, foreign_provider, own_provider
@@ -134,7 +135,7 @@ def _recorder(settings: Settings, *, sends: bool) -> Recorder:
         return Recorder(None, console, Sender(settings) if sends else None)
     journal = JournalSpanProcessor(
         settings.journal,
-        sync="off" if sends and settings.ship == "process" else settings.sync,
+        sync=_sync(settings, sends=sends),
         progress_s=settings.progress_s,
     )
     journal.ticker.add(keep_what_waits)
@@ -142,6 +143,12 @@ def _recorder(settings: Settings, *, sends: bool) -> Recorder:
         return Recorder(journal, console, shipping=Shipping(journal, settings))
     journal.ticker.add(Upkeep(journal.writer.segments.directory, settings.limit_bytes).look)
     return Recorder(journal, console)
+
+
+def _sync(settings: Settings, *, sends: bool) -> Sync:
+    """Once a second the process that sends has the disk keep what was stored; more often is for this one to do."""
+    is_done_there = sends and settings.ship == "process" and settings.sync == 1.0
+    return "off" if is_done_there else settings.sync
 
 
 def _end_with_workers() -> None:

@@ -25,7 +25,8 @@ __all__ = ["Shipping", "destination"]
 
 _POLL_S = 0.01
 _AGAIN_S = 5.0
-_BRIEFLY_S = 0.2
+_STARTING_S = 2.0
+_BRIEFLY_S = 0.12
 
 
 def destination(settings: Settings) -> Destination:
@@ -87,6 +88,7 @@ class Shipping:
         self._thread: ShipperThread | None = None
         self._mode = settings.ship
         self._looked = 0.0
+        self._started = float("-inf")
         self._began = time.time()
         self._marks: deque[tuple[Path, int]] = deque(maxlen=2)
         self._ensure()
@@ -96,13 +98,16 @@ class Shipping:
     def wait(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds until everything stored before the call was sent or refused; whether it was."""
         until = time.monotonic() + timeout
+        while self._journal.waiting and time.monotonic() < until:  # the disk does not take it: it is in no segment
+            time.sleep(_POLL_S)
+        is_stored = not self._journal.waiting
         newest, size = self._journal.writer.segments.position()
         waited_for = set(self._journal.writer.segments.paths)
         while True:
             waited_for -= {path for path in waited_for if self._is_settled(path, size if path == newest else None)}
             left = until - time.monotonic()
             if not waited_for or left <= 0:
-                return not waited_for
+                return is_stored and not waited_for
             time.sleep(min(_POLL_S, left))
 
     @property
@@ -167,7 +172,9 @@ class Shipping:
 
     def _look(self) -> None:
         """Each second: see that somebody sends, every few seconds."""
-        self._marks.append(self._journal.writer.segments.position())
+        position = self._journal.writer.segments.position()
+        if position[1]:  # something was stored
+            self._marks.append(position)
         now = time.monotonic()
         if now - self._looked >= _AGAIN_S:
             self._looked = now
@@ -183,6 +190,10 @@ class Shipping:
             self._thread = ShipperThread(self._directory, self._destination, limit_bytes=self._settings.limit_bytes)
 
     def _starts_process(self) -> bool:
+        now = time.monotonic()
+        if now - self._started < _STARTING_S:  # by this process, or by the one it was forked from
+            return True
+        self._started = now
         if start_process(
             self._directory,
             self._destination,

@@ -76,7 +76,7 @@ class ShipperLog:
         return "".join(each if each.isprintable() else " " for each in text)[:_LONGEST_LINE]
 
     def _write(self, line: str) -> None:
-        with suppress(OSError):
+        with suppress(Exception):  # a trouble that cannot be told of must not become another
             fd = files.open_append(self._path)
             try:
                 if os.fstat(fd).st_size > LONGEST:

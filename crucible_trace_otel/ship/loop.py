@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from errno import ENOENT
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,9 @@ class Shipper:
                 settled or the destination is paused, whatever writers do.
             patience_s: How long to try for the lease.
         """
-        lease = Lease(self.directory)
-        has_had = False
+        lease, has_had = None, False
         try:
+            lease = Lease(self.directory)
             while lease.take(patience_s):
                 has_had = True
                 is_done = self._hold(lease, stop, until)
@@ -126,8 +127,10 @@ class Shipper:
         except Exception as error:  # noqa: BLE001 - the program whose records these are must not suffer
             self.log.say("run", f"The shipper failed: {place_of(error)}.")
         finally:
-            lease.release()
-            self._transport.close()
+            with suppress(Exception):
+                self._transport.close()
+            if lease is not None:
+                lease.release()
         return has_had
 
     @property
@@ -148,12 +151,14 @@ class Shipper:
             watch.stop()
 
     def _send_on(self, watch: Watch, stop: threading.Event, until: float) -> bool:
-        alone_since = math.inf
+        alone_since, began = math.inf, time.monotonic()
         sent_at = second_at = -math.inf
         while not stop.is_set() and watch.is_going_on():
             self._wake.clear()
             seen, now = watch.seen, time.monotonic()
             if seen is None:
+                if now >= min(until, began + self._linger_s):  # it cannot even be looked at
+                    return True
                 self._wake.wait(_BUSY_S)
                 continue
             is_second = now - second_at >= _SECOND_S
@@ -190,7 +195,8 @@ class Shipper:
                     following.rewind()
                 following.look(now, is_live=is_live)
             except OSError as error:
-                self.log.say(f"read {path.name}", f"{path.name} cannot be read: {error.strerror}.")
+                if error.errno != ENOENT:  # the size limit takes segments away
+                    self.log.say(f"read {path.name}", f"{path.name} cannot be read: {error.strerror}.")
                 self._following.pop(path, None)
 
     def _is_worth_it(self, now: float, *, at_once: bool, after_rest: bool) -> bool:
@@ -214,7 +220,8 @@ class Shipper:
             try:
                 part = following.take(room)
             except OSError as error:
-                self.log.say(f"read {following.path.name}", f"{following.path.name}: {error.strerror}.")
+                if error.errno != ENOENT:
+                    self.log.say(f"read {following.path.name}", f"{following.path.name}: {error.strerror}.")
                 continue
             taken.append(following)
             pieces += part

@@ -178,7 +178,7 @@ class Watch:
                     return
                 self.look()
                 self._wait()
-            except Exception as error:  # noqa: BLE001 - the next second may be better
+            except Exception as error:  # noqa: BLE001, PERF203 - the next second may be better
                 self._log.say("look", f"Looking at the journal failed: {place_of(error)}.")
                 self._stop.wait(_SECOND_S)
 
