@@ -20,10 +20,10 @@ from typing import Any
 __all__ = ["Sent", "sending"]
 
 HERE = Path(__file__).parent
-ROUNDS = 5
+ROUNDS = 3
 SPANS = 30_000
 MANY = 100_000
-PACED = 2_000
+PACED = 1_000
 LONGEST_S = 120.0
 ATTRIBUTES = {
     "model": "softmax",
@@ -74,7 +74,7 @@ def sending() -> list[Sent]:
         found = {way: Sent(case, way) for way in ways}
         plain = Sent(case, "plain")
         with sink() as port:
-            for _ in range(ROUNDS if spans < MANY else 3):
+            for _ in range(ROUNDS):
                 reference = measured("plain", spans, pace, port)
                 plain.each.append(reference)
                 plain.reference.append(reference)

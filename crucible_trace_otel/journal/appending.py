@@ -9,7 +9,12 @@ import os
 
 from crucible_trace_otel.journal import files
 
-__all__ = ["AppendedFile"]
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+__all__ = ["AppendedFile", "waits_of_this_thread"]
 
 _STAT_SIZE = 512  # more than any system's `struct stat`
 _HEAD = 24  # device, inode and number of names lie in here on Linux; what else does is constant too
@@ -29,6 +34,13 @@ if _write is not None:
     _write.restype = ctypes.c_ssize_t
 if _fstat is not None:
     _fstat.argtypes = (ctypes.c_int, ctypes.c_void_p)
+
+
+def waits_of_this_thread() -> int:
+    """How often this thread has given up the processor by itself, as it does to wait for a disk; 0 where unknown."""
+    if resource is None or not hasattr(resource, "RUSAGE_THREAD"):
+        return 0
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 
 class AppendedFile:

@@ -78,10 +78,10 @@ class JournalSpanProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Append `span` to the journal. Never raises."""
-        context = span.context
-        if context is None or not context.trace_flags & _SAMPLED or not self.open.is_here(span):
-            return
         try:
+            context = span.context
+            if context is None or not context.trace_flags & _SAMPLED or not self.open.is_here(span):
+                return
             self.writer.append_span(
                 encode_resource(span.resource), encode_scope(span.instrumentation_scope), encode_span(span)
             )
@@ -96,9 +96,12 @@ class JournalSpanProcessor(SpanProcessor):
             if encode_span(span) not in self.writer.segments.recent:
                 self.on_end(span)
             raise
-        self.open.ended(span)
-        if not self.ticker.is_running:
-            self.ticker.start()
+        try:
+            self.open.ended(span)
+            if not self.ticker.is_running:
+                self.ticker.start()
+        except Exception as error:  # noqa: BLE001 - the span is stored
+            warn_once(f"after {type(error).__name__}", f"What follows the end of {span.name!r} failed: {error}.")
 
     def shutdown(self) -> None:
         """Say that nothing more is to come, and close the file. A span that ends later opens another."""

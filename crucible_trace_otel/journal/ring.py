@@ -124,7 +124,7 @@ class StepRing:
 
         A window that is open takes further rows, which are stored when it is closed.
         """
-        with self._lock, suppress(OSError):
+        with self._lock, suppress(Exception):  # the end of the journal comes after this
             file, path = self._file, self._path
             if file is None or path is None:
                 return

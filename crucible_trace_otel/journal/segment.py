@@ -14,7 +14,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from crucible_trace_otel.journal import files
-from crucible_trace_otel.journal.appending import AppendedFile
+from crucible_trace_otel.journal.appending import AppendedFile, waits_of_this_thread
 from crucible_trace_otel.journal.layout import segment_of
 from crucible_trace_otel.journal.liveness import identity
 from crucible_trace_otel.journal.records import RecordType, frame, json_payload, span_frame
@@ -74,6 +74,10 @@ class SegmentWriter:
         self.spans = 0
         """Spans that were appended."""
         self._seen = 0
+        self.watched = 0
+        """How many of the next appends are to be watched for whether the disk holds them up."""
+        self.was_held_up = False
+        """Whether the last append that was watched waited for the disk, rather than for a processor."""
         self.took_ns = 0
         """Nanoseconds of the last append alone, without waiting for other threads."""
         self.keeps_gil = True
@@ -244,6 +248,7 @@ class SegmentWriter:
         file = self._file
         if file is None:
             file = self._file = self._open()
+        waits = waits_of_this_thread() if self.watched else 0
         began = perf_counter_ns()
         try:
             file.append(record, self.keeps_gil)
@@ -255,6 +260,9 @@ class SegmentWriter:
                 self._drop()
             raise
         self.took_ns = perf_counter_ns() - began
+        if self.watched:
+            self.watched -= 1
+            self.was_held_up = waits_of_this_thread() > waits
 
     def _turn_over(self) -> None:
         """Go on in another file: that is there, and locked, before this one is let go."""

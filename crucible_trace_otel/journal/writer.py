@@ -1,6 +1,7 @@
 """Appending that never raises and never waits long: what the disk does not take now waits in memory, within a bound."""
 
 import os
+import sys
 import threading
 import time
 import weakref
@@ -20,8 +21,7 @@ Sync = float | Literal["always", "off"]
 
 _MOST_WAITING = 64 << 20
 _SLOW_NS = 20_000_000
-_SLOW_IN_SUCCESSION = 3  # one or two are as likely a busy machine
-_VERY_SLOW_NS = 100_000_000
+_WATCHED = 8  # appends after a slow one: that alone may as well have waited for a processor on a busy machine
 _MOST_TRACES = 1_000
 _BEAT_S = 10.0
 
@@ -61,7 +61,6 @@ class JournalWriter:
         self._waiting: deque[tuple[RecordType, Any]] = deque()
         self._bytes = 0
         self._is_draining = self._is_slow = False
-        self._slow = 0
         self._lost_from = self._lost_to = 0
         self._lost_of: Counter[str] = Counter()
         self._why = self._lost_why = ""
@@ -94,8 +93,6 @@ class JournalWriter:
             return
         if segments.took_ns > _SLOW_NS:
             self._was_slow(segments.took_ns)
-        elif self._slow:
-            self._slow = 0
         if self.sync == "always" and kind is RecordType.SPAN:
             segments.sync()
 
@@ -120,15 +117,17 @@ class JournalWriter:
         self._wait(kind, content)
 
     def _was_slow(self, took_ns: int) -> None:
-        self._slow += 1
-        if self._slow >= _SLOW_IN_SUCCESSION or took_ns >= _VERY_SLOW_NS:
-            self._slow, self._is_slow = 0, True
-            warn_once(
-                f"slow {self.segments.directory}",
-                f"{self.segments.directory} takes long to write to ({took_ns // 1_000_000} ms): a thread writes "
-                "instead; what was recorded in the last second is lost if the process is killed meanwhile.",
-            )
-            self._call_for_help()
+        """Watch the next appends; from the first one on that the disk holds up, a thread of ours writes."""
+        if not (self.segments.watched and self.segments.was_held_up):
+            self.segments.watched = _WATCHED
+            return
+        self._is_slow = True
+        warn_once(
+            f"slow {self.segments.directory}",
+            f"{self.segments.directory} takes long to write to ({took_ns // 1_000_000} ms): a thread writes "
+            "instead; what was recorded in the last second is lost if the process is killed meanwhile.",
+        )
+        self._call_for_help()
 
     def _wait(self, kind: RecordType, content: Any) -> None:
         with self._lock:
@@ -183,6 +182,7 @@ class JournalWriter:
                 return
             self._is_draining = True
         self.segments.keeps_gil = False
+        self.segments.watched = sys.maxsize
         try:
             slowest = 0
             while self._waiting:
@@ -196,12 +196,13 @@ class JournalWriter:
                 with self._lock:
                     self._bytes -= _size(self._waiting.popleft()[1])
             self._tell_of_gap()
-            self._is_slow = slowest > _SLOW_NS
+            self._is_slow = slowest > _SLOW_NS and self.segments.was_held_up
         except OSError as error:
             self._why = error.strerror or str(error)
         finally:
             self._is_draining = False
             self.segments.keeps_gil = True
+            self.segments.watched = _WATCHED
 
     def _tell_of_gap(self) -> None:
         if not self._lost_of:

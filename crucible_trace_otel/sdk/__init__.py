@@ -139,10 +139,9 @@ def _recorder(settings: Settings, *, sends: bool) -> Recorder:
         progress_s=settings.progress_s,
     )
     journal.ticker.add(keep_what_waits)
-    if sends:
-        return Recorder(journal, console, shipping=Shipping(journal, settings))
-    journal.ticker.add(Upkeep(journal.writer.segments.directory, settings.limit_bytes).look)
-    return Recorder(journal, console)
+    if not sends or settings.ship == "off":
+        journal.ticker.add(Upkeep(journal.writer.segments.directory, settings.limit_bytes).look)
+    return Recorder(journal, console, shipping=Shipping(journal, settings) if sends else None)
 
 
 def _sync(settings: Settings, *, sends: bool) -> Sync:

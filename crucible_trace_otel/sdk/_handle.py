@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crucible_trace_otel.errors import logger, warn_once
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.record._digests import drain, give_up
+from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.sdk._recorder import Recorder
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Handle:
         self._recorder = recorder
         self._closed = False
 
+    @guarded(lambda *_, **__: Report())
     def flush(self, timeout: float = FLUSH_S) -> Report:
         """Wait up to `timeout` seconds until everything recorded before this call is stored and acknowledged.
 
@@ -70,6 +72,7 @@ class Handle:
             self._recorder.sender.force_flush(int(left * 1_000))
         return self._report(recorded)
 
+    @guarded(lambda *_, **__: Report())
     def shutdown(self, timeout: float = EXIT_S, *, at_exit: bool = False) -> Report:
         """Say that nothing more is to come. What is recorded later is still stored. Never raises.
 
@@ -99,6 +102,7 @@ class Handle:
         _say(report, recorder)
         return report
 
+    @guarded(nothing)
     def hand_over(self, following: Recorder) -> None:
         """End because `configure()` was called again: what is open is ended by `following`. Never raises."""
         if following.journal is not None and self._recorder.journal is not None:

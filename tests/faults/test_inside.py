@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
+import time
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +20,7 @@ from crucible_trace_otel.journal.reader import read_directory
 from crucible_trace_otel.sdk import _providers
 from crucible_trace_otel.ship.destination import Destination
 from crucible_trace_otel.ship.log import log_of
-from crucible_trace_otel.ship.loop import ship_once
+from crucible_trace_otel.ship.loop import Shipper, ship_once
 from tests.faults.collector import Misbehaving
 from tests.ship_process.recording import write_segment
 
@@ -37,7 +39,17 @@ CALLED = {
     *("Ticker.tick", "Ticker.waits_on", "_do", "_run", "_safely"),
     *("RunIdGenerator.generate_span_id", "RunIdGenerator.generate_trace_id", "RunIdGenerator.is_trace_id_random"),
     *("ship_once", "Shipper.__init__", "Shipper.run", "Watch.__init__", "Watch.start", "Watch._run", "Watch.stop"),
-    *("ShipperLog.__init__", "ShipperLog.say", "Lease.__init__", "Lease.release", "place_of", "_secrets_of"),
+    *(
+        "SegmentWriter.close",
+        "Report.__init__",
+        "HttpTransport.close",
+        "ShipperLog.__init__",
+        "ShipperLog.say",
+        "Lease.__init__",
+        "Lease.release",
+        "place_of",
+        "_secrets_of",
+    ),
 }
 """What is called from outside, or does nothing but catch what is broken below it."""
 
@@ -166,9 +178,10 @@ def test_p01_whatever_is_broken_where_it_is_sent_nothing_is_raised_and_it_is_sen
     write_segment(tmp_path, 3)
     destination = Destination(f"{collector.http_endpoint}/v1/traces")
     before = collector.count()
+    shipper = Shipper(tmp_path, destination)
     with monkeypatch.context() as patch:
         break_it(patch, internal)
-        ship_once(tmp_path, destination, 0.02)
+        shipper.run(threading.Event(), until=time.monotonic() + 0.02)
     if log_of(tmp_path).exists():
         assert len(log_of(tmp_path).read_text().splitlines()) <= 3
     if collector.count() == before:
