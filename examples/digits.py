@@ -3,7 +3,8 @@
     python examples/digits.py
 
 The data set comes with scikit-learn. Checkpoints go to demo-output/, the trace to .crucible/; set
-OTEL_EXPORTER_OTLP_ENDPOINT to send it to a collector too.
+OTEL_EXPORTER_OTLP_ENDPOINT to have another process send it to a collector too. Kill it half way, and
+`crucible-trace show` tells how far it came.
 """
 
 import os
@@ -27,6 +28,7 @@ Look closer:
   {command} show                          the run, why its model exists, its loss
   {command} steps                         every training step, as CSV
   {command} render --format mermaid       a diagram to paste into Markdown
+  {command} status                        what became of every span
 Send it to Jaeger as well:
   docker compose up -d
   OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 make demo      then open http://127.0.0.1:16686"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import crucible_trace_otel as crucible
+from crucible_trace_otel import sdk
 from crucible_trace_otel.journal.reader import read_directory
+from crucible_trace_otel.sdk._settings import read_settings
 from tests.journal.otlp import names
-from tests.journal.process import run
+from tests.journal.process import run, start
 
 if TYPE_CHECKING:
     from tests.backends.sink import Sink
@@ -271,3 +274,42 @@ def trace_id_of(run_id: str) -> int:
     from crucible_trace_otel.record._ids import trace_id_of_run
 
     return trace_id_of_run(run_id)
+
+
+@pytest.mark.parametrize(
+    ("said", "sends", "expected"),
+    [
+        ("", True, "off"),  # the process that sends does it each second
+        ("always", True, "always"),
+        ("0.1", True, 0.1),
+        ("", False, 1.0),
+        ("off", False, "off"),
+    ],
+)
+def test_how_often_the_disk_is_told_to_keep_what_was_stored(
+    monkeypatch: pytest.MonkeyPatch, said: str, sends: bool, expected: object
+) -> None:
+    monkeypatch.setenv("CRUCIBLE_SYNC", said)
+    given = dict.fromkeys(("service_name", "resource_attributes", "journal", "endpoint", "protocol", "headers"))
+    settings = read_settings(**given, console=None)
+    assert sdk._sync(settings, sends=sends) == expected
+
+
+def test_where_nobody_sends_the_program_itself_closes_what_a_killed_one_left_open(tmp_path: Path) -> None:
+    killed = start(
+        """
+        import os
+        import crucible_trace_otel as crucible
+        crucible.configure(journal="j")
+        crucible.training_run("killed").start()
+        os.kill(os.getpid(), 9)
+        """,
+        tmp_path,
+    )
+    killed.communicate(timeout=60)
+    crucible.configure(journal="j", endpoint="http://127.0.0.1:9", ship="off")
+    record("a")
+    until = time.monotonic() + 20
+    while "training_run" not in stored("j") and time.monotonic() < until:
+        time.sleep(0.05)
+    assert "training_run" in stored("j")
