@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import urllib.parse
 import uuid
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -16,8 +13,8 @@ from opentelemetry.trace import Link
 
 from tests.backends.collector import SHIPPED
 from tests.backends.demo import DEMO, finish, journalled, start
-from tests.backends.process import BackendProcess, free_ports
-from tests.backends.query_api import get_json, spans_of_otlp_json, until
+from tests.backends.named_backend import Backend, Ports, named_backend
+from tests.backends.query_api import get_json, spans_of_otlp_json
 from tests.backends.recording import SERVICE, differences, huge, record
 
 if TYPE_CHECKING:
@@ -29,18 +26,10 @@ if TYPE_CHECKING:
     from tests.backends.sink import ReceivedSpan
 
 
-@dataclass(frozen=True)
-class Jaeger:
-    query: str
-    otlp: str
-    protocol: str
-
+class Jaeger(Backend):
     def trace(self, trace_id: str) -> list[ReceivedSpan]:
         answer = get_json(f"{self.query}/api/v3/traces/{trace_id}")
         return [] if answer is None else spans_of_otlp_json(answer["result"])
-
-    def stored(self, trace_id: str, count: int) -> list[ReceivedSpan]:
-        return until(lambda: self.trace(trace_id), lambda spans: len(spans) >= count)
 
     def search(self, **parameters: str) -> set[str]:
         now = datetime.now(timezone.utc)
@@ -53,38 +42,25 @@ class Jaeger:
 
 @pytest.fixture(scope="module")
 def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
-    named = os.environ.get("CRUCIBLE_TEST_JAEGER")
-    if not named:
-        pytest.skip("no Jaeger to test with: set CRUCIBLE_TEST_JAEGER to a Jaeger v2 binary or to a base URL")
-    if named.startswith(("http://", "https://")):
-        host = urllib.parse.urlsplit(named).hostname
-        yield Jaeger(named.rstrip("/"), f"http://{host}:4318", "http/protobuf")
-        return
     directory = tmp_path_factory.mktemp("jaeger")
-    otlp, query, query_grpc, health = free_ports(4)
-    config = rewritten_jaeger(directory, otlp=otlp, query=query, query_grpc=query_grpc, health=health)
-    process = BackendProcess(
-        [named, f"--config={config}"], ready_url=f"http://127.0.0.1:{health}/status", directory=directory
-    )
-    process.start()
-    yield Jaeger(f"http://127.0.0.1:{query}", f"127.0.0.1:{otlp}", "grpc")
-    process.kill()  # a polite stop takes ten seconds, and nothing it holds is wanted
+    with named_backend("CRUCIBLE_TEST_JAEGER", "Jaeger v2", directory, rewritten_jaeger) as fields:
+        yield Jaeger(*fields)
 
 
-def rewritten_jaeger(directory: Path, *, otlp: int, query: int, query_grpc: int, health: int) -> Path:
+def rewritten_jaeger(directory: Path, ports: Ports) -> tuple[list[str], str]:
     """Write the shipped file with loopback ports and the shipped UI settings, and nothing else changed."""
     config = yaml.safe_load((SHIPPED / "jaeger.yaml").read_text(encoding="utf-8"))
-    config["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"] = f"127.0.0.1:{otlp}"
+    config["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"] = f"127.0.0.1:{ports.otlp}"
     interface = config["extensions"]["jaeger_query"]
     interface["ui"]["config_file"] = str(SHIPPED / "jaeger-ui.json")
-    interface["http"]["endpoint"] = f"127.0.0.1:{query}"
-    interface["grpc"]["endpoint"] = f"127.0.0.1:{query_grpc}"
-    config["extensions"]["healthcheckv2"]["http"]["endpoint"] = f"127.0.0.1:{health}"
+    interface["http"]["endpoint"] = f"127.0.0.1:{ports.query}"
+    interface["grpc"]["endpoint"] = f"127.0.0.1:{ports.internal}"
+    config["extensions"]["healthcheckv2"]["http"]["endpoint"] = f"127.0.0.1:{ports.other}"
     # Its own metrics would take a fixed port on this machine; in its container they do not matter.
     config["service"]["telemetry"] = {"metrics": {"level": "none"}}
     path = directory / "jaeger.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    return path
+    return [f"--config={path}"], f"http://127.0.0.1:{ports.other}/status"
 
 
 def test_every_span_is_given_back_as_it_was_recorded(jaeger: Jaeger) -> None:

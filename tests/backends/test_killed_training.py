@@ -14,13 +14,16 @@ from tests.backends.collector import SHIPPED, Collector
 from tests.backends.demo import JOURNAL, journalled, nobody_sends, start, steps_of
 from tests.backends.query_api import until
 from tests.backends.recording import PROTOCOLS, differences
-from tests.backends.sink import Sink
 
 if TYPE_CHECKING:
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+    from tests.backends.sink import Sink
+
 PROGRAM = Path(__file__).with_name("reporting_demo.py")
 WITHIN_S = 2.0
+LONG = 300
+"""Steps that take three seconds: whatever is open by then has been kept, also what is kept only once it is old."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def missing(sink: Sink, killed: Killed) -> list[str]:
 
 def said(span: Span) -> dict[str, Any]:
     """The plain attributes of a span."""
-    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes}
+    return {each.key: getattr(each.value, each.value.WhichOneof("value") or "string_value") for each in span.attributes}
 
 
 def named(sink: Sink, name: str) -> Span:
@@ -80,7 +83,7 @@ def named(sink: Sink, name: str) -> Span:
 
 
 def assert_told(sink: Sink, killed: Killed, folder: Path) -> None:
-    """The sink has what the journal has; the run says how far it came, and all around it says what happened to it."""
+    """The sink has what the journal has; the run says how far it came, and what was open around it that it ended."""
     expected = journalled(folder)
     assert sink.wait_for_spans(len(expected))
     assert differences(expected, sink.received()) == []
@@ -95,14 +98,15 @@ def assert_told(sink: Sink, killed: Killed, folder: Path) -> None:
         assert told[attr.CRUCIBLE_RUN_STATE] == "interrupted"
         assert told[attr.CRUCIBLE_TRAINING_STEP_INDEX] == rows[-1]["step"]
         assert told[attr.CRUCIBLE_TRAINING_LOSS_VALUE] == rows[-1]["loss"]
-    for name in ("pipeline digits", "stage train", "training_run"):
+    stage = ["stage train"] if len(rows) >= LONG else []
+    for name in ("pipeline digits", "training_run", *stage):
         span = named(sink, name)
         assert span.status.code == span.status.STATUS_CODE_ERROR
         assert span.status.message.startswith("interrupted")
     assert named(sink, "stage load").status.code != run.status.STATUS_CODE_ERROR
 
 
-@pytest.mark.parametrize("after_steps", [3, 300])
+@pytest.mark.parametrize("after_steps", [3, LONG])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_p10_two_seconds_after_the_kill_the_end_and_all_that_returned_is_there(
     collector: Path, sink: Sink, tmp_path: Path, protocol: str, after_steps: int

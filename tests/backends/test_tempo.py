@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
-import urllib.parse
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from tests.backends.collector import REPOSITORY, SHIPPED
 from tests.backends.demo import DEMO, finish, journalled, start
-from tests.backends.process import BackendProcess, free_ports
+from tests.backends.named_backend import Backend, Ports, named_backend
 from tests.backends.query_api import get, get_json, until
 from tests.backends.recording import differences, huge, many, record
 from tests.backends.sink import ReceivedSpan
@@ -43,12 +40,7 @@ FOUND = [
 NOT_FOUND = ['{ span.float = 0.1 && event:name = "no such event" }', "{ span.crucible.operation.result = 1.0 }"]
 
 
-@dataclass(frozen=True)
-class Tempo:
-    query: str
-    otlp: str
-    protocol: str
-
+class Tempo(Backend):
     def trace(self, trace_id: str) -> list[ReceivedSpan]:
         body = get(f"{self.query}/api/traces/{trace_id}", accept="application/protobuf")
         return [] if body is None else [
@@ -57,9 +49,6 @@ class Tempo:
             for scoped in group.scope_spans
             for span in scoped.spans
         ]  # fmt: skip
-
-    def stored(self, trace_id: str, count: int) -> list[ReceivedSpan]:
-        return until(lambda: self.trace(trace_id), lambda spans: len(spans) >= count)
 
     def search(self, query: str) -> set[str]:
         now = int(time.time())
@@ -70,30 +59,20 @@ class Tempo:
 
 @pytest.fixture(scope="module")
 def tempo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tempo]:
-    named = os.environ.get("CRUCIBLE_TEST_TEMPO")
-    if not named:
-        pytest.skip("no Tempo to test with: set CRUCIBLE_TEST_TEMPO to a Tempo 3 binary or to a base URL")
-    if named.startswith(("http://", "https://")):
-        host = urllib.parse.urlsplit(named).hostname
-        yield Tempo(named.rstrip("/"), f"http://{host}:4318", "http/protobuf")
-        return
     directory = tmp_path_factory.mktemp("tempo")
-    query, internal, otlp, gossip = free_ports(4)
-    config = rewritten_tempo(directory, query=query, internal=internal, otlp=otlp, gossip=gossip)
-    command = [named, "-target=all", f"-config.file={config}"]
-    process = BackendProcess(command, ready_url=f"http://127.0.0.1:{query}/ready", directory=directory)
-    process.start(seconds=60)
-    yield Tempo(f"http://127.0.0.1:{query}", f"127.0.0.1:{otlp}", "grpc")
-    process.kill()  # a polite stop takes half a minute, and nothing it holds is wanted
+    with named_backend("CRUCIBLE_TEST_TEMPO", "Tempo 3", directory, rewritten_tempo) as fields:
+        yield Tempo(*fields)
 
 
-def rewritten_tempo(directory: Path, *, query: int, internal: int, otlp: int, gossip: int) -> Path:
+def rewritten_tempo(directory: Path, ports: Ports) -> tuple[list[str], str]:
     """Write the shipped file with loopback ports, a folder of the test's, and no waiting before a search finds."""
     config = yaml.safe_load((SHIPPED / "tempo.yaml").read_text(encoding="utf-8").replace("/var/tempo", str(directory)))
-    config["server"].update(http_listen_address="127.0.0.1", http_listen_port=query, grpc_listen_port=internal)
-    config["distributor"]["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"] = f"127.0.0.1:{otlp}"
-    config["memberlist"]["bind_port"] = gossip
-    config["querier"]["frontend_worker"]["frontend_address"] = f"127.0.0.1:{internal}"
+    config["server"].update(
+        http_listen_address="127.0.0.1", http_listen_port=ports.query, grpc_listen_port=ports.internal
+    )
+    config["distributor"]["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"] = f"127.0.0.1:{ports.otlp}"
+    config["memberlist"]["bind_port"] = ports.other
+    config["querier"]["frontend_worker"]["frontend_address"] = f"127.0.0.1:{ports.internal}"
     config["query_frontend"] = {"query_end_cutoff": "0s"}
     config["live_store"] = {
         "max_trace_idle": "1s",
@@ -105,7 +84,7 @@ def rewritten_tempo(directory: Path, *, query: int, internal: int, otlp: int, go
     config["backend_scheduler"] = {"local_work_path": str(directory)}
     path = directory / "tempo.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    return path
+    return ["-target=all", f"-config.file={path}"], f"http://127.0.0.1:{ports.query}/ready"
 
 
 @pytest.fixture(scope="module")
