@@ -16,6 +16,7 @@ __all__ = [
     "fdatasync",
     "fsync_directory",
     "is_high",
+    "let_go",
     "listdir",
     "make_private_directory",
     "open_append",
@@ -190,6 +191,15 @@ def try_lock(fd: int) -> bool | None:
     except OSError:
         return None
     return True
+
+
+def let_go(fd: int) -> None:
+    """Release a descriptor's lock and close it: a child that was forked meanwhile shares the lock. Never raises."""
+    with suppress(OSError):
+        if fcntl is not None:
+            fcntl.flock(fd, fcntl.LOCK_UN)
+    with suppress(OSError):
+        os.close(fd)
 
 
 def make_private_directory(directory: Path) -> None:

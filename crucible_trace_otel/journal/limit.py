@@ -196,4 +196,4 @@ def _alone(directory: Path) -> Iterator[bool]:
     try:
         yield files.try_lock(fd) is not False
     finally:
-        os.close(fd)
+        files.let_go(fd)

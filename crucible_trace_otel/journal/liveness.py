@@ -183,5 +183,5 @@ def is_locked(segment: Path) -> bool | None:
     try:
         taken = files.try_lock(fd)
     finally:
-        os.close(fd)
+        files.let_go(fd)
     return None if taken is None else not taken

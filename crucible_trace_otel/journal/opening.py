@@ -75,7 +75,7 @@ class OpenSpans:
     def started(self, span: ReadableSpan) -> bool:
         """Take in a span that starts; whether it is to be recorded at once."""
         context = span.context
-        if context is None or not context.trace_flags & _SAMPLED or len(self._young) >= _MOST_OPEN:
+        if context is None or not context.trace_flags & _SAMPLED or len(self._young) + len(self._open) >= _MOST_OPEN:
             return False
         now = monotonic_ns()
         self._young[context.span_id] = span, now

@@ -73,6 +73,8 @@ class JournalSpanProcessor(SpanProcessor):
         try:
             if self.open.started(span):
                 self._keep(self.open.at_once(span))
+            if not self.ticker.is_running:
+                self.ticker.start()
         except Exception as error:  # noqa: BLE001 - whatever fails here must not reach the code that starts a span
             warn_once(f"open {type(error).__name__}", f"The start of {span.name!r} could not be stored: {error}.")
 
@@ -86,12 +88,7 @@ class JournalSpanProcessor(SpanProcessor):
                 encode_resource(span.resource), encode_scope(span.instrumentation_scope), encode_span(span)
             )
         except Exception as error:  # noqa: BLE001 - whatever fails here must not reach the code that ends a span
-            self.unencodable += 1
-            warn_once(
-                f"journal {self.directory} {type(error).__name__}",
-                f"The span {span.name!r} could not be stored in {self.directory}: {error}. Recording goes on; "
-                "how many spans were lost is told when recording is shut down.",
-            )
+            self._store_after(error, span)
         except BaseException:  # Ctrl-C in the middle: the span is kept all the same, and the exception goes on
             if encode_span(span) not in self.writer.segments.recent:
                 self.on_end(span)
@@ -102,6 +99,21 @@ class JournalSpanProcessor(SpanProcessor):
                 self.ticker.start()
         except Exception as error:  # noqa: BLE001 - the span is stored
             warn_once(f"after {type(error).__name__}", f"What follows the end of {span.name!r} failed: {error}.")
+
+    def _store_after(self, error: Exception, span: ReadableSpan) -> None:
+        """Once more: what was raised may have come from a signal handler of the program's."""
+        try:
+            encoded = encode_span(span)
+            if encoded not in self.writer.segments.recent:
+                around = encode_resource(span.resource), encode_scope(span.instrumentation_scope)
+                self.writer.append_span(*around, encoded)
+        except Exception:  # noqa: BLE001
+            self.unencodable += 1
+            warn_once(
+                f"journal {self.directory} {type(error).__name__}",
+                f"The span {span.name!r} could not be stored in {self.directory}: {error}. Recording goes on; "
+                "how many spans were lost is told when recording is shut down.",
+            )
 
     def shutdown(self) -> None:
         """Say that nothing more is to come, and close the file. A span that ends later opens another."""
@@ -117,9 +129,9 @@ class JournalSpanProcessor(SpanProcessor):
 
     def take_over(self, previous: "JournalSpanProcessor") -> None:
         """Go on where `previous` stops: what is open there ends here."""
-        if self.open.adopt(previous.open):
-            previous.writer.append(RecordType.CLOSED, json_payload({"how": HANDED_OVER}))
+        if self.open.adopt(previous.open):  # a kill in between leaves it in both, and a span's end counts
             self._keep((False, record) for record in self.open.still_open())
+            previous.writer.append(RecordType.CLOSED, json_payload({"how": HANDED_OVER}))
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - the SDK's signature
         """Nothing waits here: each span is with the operating system when its `end()` returns."""

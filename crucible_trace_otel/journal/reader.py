@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ __all__ = [
     "StoredSpan",
     "StoredSteps",
     "WriterContent",
+    "note_of",
     "read_directory",
     "read_records",
     "read_segment",
@@ -37,6 +39,7 @@ __all__ = [
     "span_ids",
 ]
 
+_NOTE = 4096  # more than a note takes
 _TRACE_ID, _SPAN_ID = 1, 2  # field numbers of an OTLP Span
 
 
@@ -168,6 +171,15 @@ def read_records(path: Path, start: int = 0) -> Iterator[Record | Damage]:
         OSError: It cannot be read, or is no regular file.
     """
     return scan(files.read_from(path, start), start)
+
+
+def note_of(segment: Path) -> Mapping[str, Any]:
+    """Who writes a segment, as its first record says; empty where that is damaged. Never raises."""
+    with suppress(OSError, FormatError), os.fdopen(files.open_regular(segment), "rb") as file:
+        for record in scan(file.read(_NOTE)):
+            if isinstance(record, Record) and record.type == RecordType.NOTE:
+                return read_json(record.payload)
+    return {}
 
 
 def span_ids(span: bytes) -> tuple[bytes, bytes]:

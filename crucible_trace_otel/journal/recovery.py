@@ -4,7 +4,6 @@ They go into a segment of their own beside what the process wrote itself: `<pref
 the writer dead makes them: the shipper, the next start, `crucible-trace recover`. Doing it again changes nothing.
 """
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,22 +21,23 @@ from crucible_trace_otel.journal.reader import (
     StoredSpan,
     StoredSteps,
     WriterContent,
-    read_records,
+    note_of,
     read_segment,
     read_writer,
     segments_in,
     span_ids,
 )
-from crucible_trace_otel.journal.records import Record, RecordType, frame, json_payload, read_json, span_payload
+from crucible_trace_otel.journal.records import RecordType, frame, json_payload, span_payload
 from crucible_trace_otel.journal.restoring import closings, restored
 from crucible_trace_otel.semconv.enums import RunState
 
-__all__ = ["WITHOUT_A_WORD", "cause_of_end", "last_seen_of", "recover", "recover_dead", "restored"]
+__all__ = ["WITHOUT_A_WORD", "cause_of_end", "last_seen_of", "may_be_open", "recover", "recover_dead", "restored"]
 
 WITHOUT_A_WORD: Final = "its process was killed or ended without a word (SIGKILL, SIGTERM, os._exit, out of memory)"
 """What is known about the end of a process that said nothing."""
 
 _LONGEST_CAUSE = 400
+_TELLING = 3  # of a writer's last segments one may be empty
 _PATIENCE_S = 1.0
 
 
@@ -58,11 +58,9 @@ def recover(directory: Path, prefix: str, *, cause: str | None = None) -> int:
     if not own:
         return 0
     life = life_of(_note_of(own), own[-1])
-    if life is Life.ALIVE:
+    if life is not Life.DEAD:
         return 0
-    with _locked(own[-1]) as is_mine:
-        if is_mine is False and life is not Life.DEAD:
-            return 0  # somebody holds it of whom nothing else is known
+    with _locked(own[-1]):
         writer = _recent(directory, prefix, own)
         windows = windows_of(writer)
         closed, markers = closings(
@@ -108,6 +106,20 @@ def recover_dead(directory: Path) -> dict[str, int]:
     return closed
 
 
+def may_be_open(own: Iterable[Path]) -> bool:
+    """Whether the segments that a dead writer wrote itself, in their order, tell of anything it has not ended.
+
+    A segment repeats what is open when it is begun, so that the newest tells; where the writer died in the midst of
+    that, the one before tells. True also where the newest is damaged. Never raises.
+    """
+    newest, before = JournalContent(()), JournalContent(())
+    for segment in own:
+        content = read_segment(segment)
+        if content != JournalContent(()):  # one that is empty says nothing
+            newest, before = content, newest
+    return bool(newest.open or newest.damaged) or not _ids(before.open) <= _ids(newest.spans)
+
+
 def last_seen_of(writer: WriterContent, windows: Iterable[StoredSteps]) -> int:
     """When a process last gave a sign of life, nanoseconds since 1970: it wrote, touched its file, or kept a step.
 
@@ -144,13 +156,8 @@ def _own_segments(directory: Path) -> dict[str, list[Path]]:
 
 
 def _note_of(own: Sequence[Path]) -> Mapping[str, Any]:
-    """Who wrote these segments, as the newest that says so has it; empty where none can be read."""
-    for segment in reversed(own):
-        with suppress(OSError, MemoryError, FormatError):
-            for record in read_records(segment):
-                if isinstance(record, Record) and record.type == RecordType.NOTE:
-                    return read_json(record.payload)
-    return {}
+    """Who wrote these segments, as the newest that says so has it; empty where none does."""
+    return next((note for note in map(note_of, reversed(own)) if note), {})
 
 
 def _recent(directory: Path, prefix: str, own: Sequence[Path]) -> WriterContent:
@@ -183,31 +190,27 @@ def _is_settled(directory: Path, prefix: str, own: Sequence[Path]) -> bool:
     with suppress(OSError):
         if recovered.lstat().st_mtime_ns >= own[-1].lstat().st_mtime_ns and read_segment(recovered).spans:
             return True
-    for segment in reversed(own):
-        content = read_segment(segment)
-        if content != JournalContent(()):  # one that is empty says nothing
-            return not (content.open or content.damaged)
-    return True
+    return not may_be_open(own[-_TELLING:])
 
 
 @contextmanager
-def _locked(segment: Path) -> Iterator[bool | None]:
-    """Hold the lock of a dead writer's newest segment; False where another has it for longer than a second.
+def _locked(segment: Path) -> Iterator[None]:
+    """Hold the lock of a dead writer's newest segment against others who recover; waits for it a second at most.
 
-    That is somebody who recovers too, or a child that inherited it.
+    A child that inherited it may hold it for as long as it lives.
     """
     try:
         fd = files.open_regular(segment)
     except OSError:
-        yield None
+        yield
         return
     try:
         until = time.monotonic() + _PATIENCE_S
-        while (taken := files.try_lock(fd)) is False and time.monotonic() < until:
+        while files.try_lock(fd) is False and time.monotonic() < until:
             time.sleep(0.02)
-        yield taken
+        yield
     finally:
-        os.close(fd)
+        files.let_go(fd)
 
 
 def _write(path: Path, note: Mapping[str, Any], spans: Iterable[StoredSpan]) -> None:

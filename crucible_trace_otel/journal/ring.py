@@ -149,11 +149,12 @@ class StepRing:
                         files.unlink(path)
                 self._tried = path
                 self._file = MappedFile(path, _SLOTS * _SLOT)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - once is enough, whatever it was
                 self._is_refused = True
                 warn_once(
                     f"steps {self._segments.directory}",
-                    f"The steps of this process are stored each second, not each at once: {error.strerror or error}.",
+                    f"The steps of this process are stored each second, not each at once: "
+                    f"{getattr(error, 'strerror', None) or error}.",
                 )
             else:
                 self._path = path

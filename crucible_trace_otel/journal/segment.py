@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter_ns
@@ -63,8 +63,8 @@ class SegmentWriter:
         self._full_at = LONGEST
         self._number = 0
         self._prefix = ""
-        self._numbers: dict[RecordType, dict[bytes, int]] = {RecordType.RESOURCE: {}, RecordType.SCOPE: {}}
-        self._resources, self._scopes = self._numbers.values()
+        self._resources: dict[bytes, int] = {}
+        self._scopes: dict[bytes, int] = {}
         self._look_at = 0
         """The size from which on the file is looked at before each record; at once, where its descriptor is low."""
         self.recent: deque[bytes] = deque(maxlen=_RECENT)
@@ -73,6 +73,8 @@ class SegmentWriter:
         """The files that were begun."""
         self.spans = 0
         """Spans that were appended."""
+        self.gone = 0
+        """Spans that went with a file that was deleted."""
         self._seen = 0
         self.watched = 0
         """How many of the next appends are to be watched for whether the disk holds them up."""
@@ -115,12 +117,11 @@ class SegmentWriter:
                 return
             self._is_writing = True  # what is usual, without any detour
             try:
-                self._write(span_frame(kind, first, second, span))
+                self._write(span_frame(kind, first, second, span), span)
             finally:
                 self._is_writing = False
             if kind is RecordType.SPAN:
                 self.spans += 1
-                self.recent.append(span)
             if self._waiting:
                 self._write_waiting()
 
@@ -167,32 +168,29 @@ class SegmentWriter:
         if kind is RecordType.SPAN:
             self.spans += 1
 
-    def look(self) -> int:
+    def look(self) -> None:
         """Leave a file that is full or lost: deleted, or its descriptor closed by somebody else.
 
         To be called each second or so: a descriptor with a high number, which nobody gets by chance, is not looked at
-        before each record.
-
-        Returns:
-            How many spans were written to it since it was seen to be there, and are lost.
+        before each record. What was written to a deleted one since it was seen to be there is counted in `gone`.
         """
         with self._lock:
             unseen = self.spans - self._seen
             self._seen = self.spans
             if self._file is None:
-                return 0
+                return
             if not self._file.is_there():
                 self._drop()
                 self.spans -= unseen
                 self._seen = self.spans
-                return unseen
+                self.gone += unseen
+                return
             if self._size >= self._full_at:
                 try:
                     self._turn_over()
                 except OSError:  # no room for another name: this file takes another mebibyte
                     self._full_at = self._size + (1 << 20)
                     self._look_at = self._full_at if self._look_at else 0
-            return 0
 
     def close(self, closed: dict[str, Any] | None = None) -> None:
         """Write what waits, say how it ended, and close the file; the next append opens another. Never raises."""
@@ -235,16 +233,16 @@ class SegmentWriter:
 
     def _number_of(self, kind: RecordType, message: bytes) -> int:
         """The number by which spans of this file refer to `message`; writes it where it is new."""
-        numbers = self._numbers[kind]
+        self._file = self._file or self._open()
+        numbers = self._resources if kind is RecordType.RESOURCE else self._scopes
         number = numbers.get(message)
         if number is None:
-            self._file = self._file or self._open()
             number = len(self._resources) + len(self._scopes)
             self._write(frame(kind, number.to_bytes(4, "little") + message))
             numbers[message] = number
         return number
 
-    def _write(self, record: bytes) -> None:
+    def _write(self, record: bytes, span: bytes = b"") -> None:
         file = self._file
         if file is None:
             file = self._file = self._open()
@@ -253,6 +251,8 @@ class SegmentWriter:
         try:
             file.append(record, self.keeps_gil)
             self._size += len(record)  # in here: what an interruption leaves uncounted is cut off, and written again
+            if span:
+                self.recent.append(span)
         except BaseException:
             if file.is_there():
                 files.truncate(file.fd, self._size)
@@ -265,47 +265,61 @@ class SegmentWriter:
             self.was_held_up = waits_of_this_thread() > waits
 
     def _turn_over(self) -> None:
-        """Go on in another file: that is there, and locked, before this one is let go."""
+        """Go on in another file: that is there, whole and locked, before this one is let go."""
+        previous, number = self._file, self._number
         self._number += 1
         try:
-            following = self._open()
+            self._file = self._open()
         except BaseException:
-            self._number -= 1
+            self._number = number
             raise
-        previous, self._file = self._file, following
-        self._resources.clear()
-        self._scopes.clear()
         if previous is not None:
             with suppress(OSError):
                 previous.close()
-        for resource, scope, span in self._still_open() if self._still_open else ():
-            references = self._number_of(RecordType.RESOURCE, resource), self._number_of(RecordType.SCOPE, scope)
-            self._write(span_frame(RecordType.OPEN, *references, span))
 
     def _open(self) -> AppendedFile:
-        """Another segment: it gets its name once it is locked, so that one without a lock has no living writer."""
+        """Another segment: it gets its name once it is locked, and repeats what is open.
+
+        So one without a lock has no living writer, and none needs an older one for what is open.
+        """
         files.make_private_directory(self.directory)
         path = segment_of(self.directory, self.prefix, self._number)
         unnamed = path.with_name(f".{path.name}.new")
         with suppress(OSError):  # left by an attempt that failed in the middle
             files.unlink(unnamed)
         file = AppendedFile(files.open_append(unnamed, exclusive=True))
+        resources: dict[bytes, int] = {}
+        scopes: dict[bytes, int] = {}
         try:
             files.try_lock(file.fd)
             note = frame(RecordType.NOTE, json_payload(identity()))
-            file.append(note)
+            content = b"".join((note, *self._repeated(resources, scopes)))
+            file.append(content, self.keeps_gil)
             files.rename(unnamed, path)
         except BaseException:
             with suppress(OSError):
                 files.unlink(unnamed)
             file.close()
             raise
-        self._path, self._size, self._full_at = path, len(note), LONGEST
-        self._look_at = LONGEST if files.is_high(file.fd) else 0
+        self._path, self._size, self._full_at = path, len(content), len(content) + LONGEST
+        self._resources, self._scopes = resources, scopes
+        self._look_at = self._full_at if files.is_high(file.fd) else 0
         self.paths.append(path)
         if self.opened is not None:
             self.opened()
         return file
+
+    def _repeated(self, resources: dict[bytes, int], scopes: dict[bytes, int]) -> Iterator[bytes]:
+        """The records of what is open, for the beginning of a file that is not the first."""
+        for resource, scope, span in self._still_open() if self._still_open and self._number else ():
+            for kind, numbers, message in (
+                (RecordType.RESOURCE, resources, resource),
+                (RecordType.SCOPE, scopes, scope),
+            ):
+                if message not in numbers:
+                    numbers[message] = len(resources) + len(scopes)
+                    yield frame(kind, numbers[message].to_bytes(4, "little") + message)
+            yield span_frame(RecordType.OPEN, resources[resource], scopes[scope], span)
 
     def forget(self) -> None:
         """In a forked child: the files belong to the parent, and so does what waits."""

@@ -45,8 +45,10 @@ class Ticker:
         if self._thread is not None or self._stopped:
             return
         self._thread = threading.Thread(target=_run, args=(weakref.ref(self),), name="crucible-journal", daemon=True)
-        with suppress(RuntimeError):  # Python 3.12 starts none once the interpreter is shutting down
+        try:
             self._thread.start()
+        except RuntimeError:  # Python 3.12 starts none once the interpreter is shutting down; or there are too many
+            self._thread = None
 
     def at_once(self) -> None:
         """Do what is due without waiting for the second to pass."""

@@ -146,6 +146,12 @@ class JournalWriter:
         if kind == RecordType.SPAN:
             self._count_lost(span_ids(content[2])[0].hex(), 1, self._why)
 
+    def _count_gone(self) -> None:
+        with self._lock:
+            gone, self.segments.gone = self.segments.gone, 0
+            if gone:
+                self._count_lost("", gone, "the file was deleted")
+
     def _count_lost(self, trace_id: str, number: int, why: str) -> None:
         self.lost += number
         self._lost_why = self._lost_why if self._lost_of else why
@@ -161,10 +167,9 @@ class JournalWriter:
     def tick(self) -> None:
         """Write what waits, and have the disk keep what is due; on a thread that may be held up."""
         self._drain()
-        gone = self.segments.look()
-        if gone:
-            self._count_lost("", gone, "the file was deleted")
-            self._drain()
+        self.segments.look()
+        self._count_gone()
+        self._drain()
         now = time.monotonic()
         if isinstance(self.sync, (int, float)) and now - self._synced >= self.sync:
             self._synced = now
@@ -224,6 +229,7 @@ class JournalWriter:
         """Try once more to write what waits, and close the file; the next record opens another. Never raises."""
         self._drain()
         self.segments.close(closed)
+        self._count_gone()
 
     def forget(self) -> None:
         """In a forked child: what waits is the parent's to write."""

@@ -22,7 +22,7 @@ from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.journal.writer import Sync
 from crucible_trace_otel.record._windows import keep_what_waits
-from crucible_trace_otel.sdk._handle import EXIT_S, FLUSH_S, Handle, Report
+from crucible_trace_otel.sdk._handle import AT_EXIT, EXIT_S, FLUSH_S, Handle, Report
 from crucible_trace_otel.sdk._providers import connect, foreign_provider, own_provider
 from crucible_trace_otel.sdk._recorder import Recorder
 from crucible_trace_otel.sdk._sender import Sender
@@ -166,4 +166,4 @@ if hasattr(os, "register_at_fork"):
 
 def _at_exit() -> None:
     for handle in _current:
-        handle.shutdown(at_exit=True)
+        handle.shutdown(how=AT_EXIT)

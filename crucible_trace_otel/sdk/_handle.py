@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from crucible_trace_otel.errors import logger, warn_once
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
+from crucible_trace_otel.journal.records import HANDED_OVER
 from crucible_trace_otel.record._digests import drain, give_up
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.sdk._recorder import Recorder
@@ -17,11 +18,13 @@ from crucible_trace_otel.sdk._recorder import Recorder
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["EXIT_S", "FLUSH_S", "Handle", "Report"]
+__all__ = ["AT_EXIT", "EXIT_S", "FLUSH_S", "Handle", "Report"]
 
 EXIT_S = 2.0
 """What the end of the process may take, seconds, where this process sends."""
 FLUSH_S = 5.0
+AT_EXIT = "exit"
+"""How a journal is closed at the end of the process."""
 _MOST_LISTED = 5
 
 
@@ -73,7 +76,7 @@ class Handle:
         return self._report(recorded)
 
     @guarded(lambda *_, **__: Report())
-    def shutdown(self, timeout: float = EXIT_S, *, at_exit: bool = False) -> Report:
+    def shutdown(self, timeout: float = EXIT_S, *, how: str = "shutdown") -> Report:
         """Say that nothing more is to come. What is recorded later is still stored. Never raises.
 
         Where another process sends what the journal holds, that goes on without this one, which waits for a moment
@@ -91,7 +94,7 @@ class Handle:
             self._tell_of_open(recorder.journal)
             if recorder.steps is not None:
                 recorder.steps.close()
-            recorder.journal.close("exit" if at_exit else "shutdown", _last_error() if at_exit else "")
+            recorder.journal.close(how, _last_error() if how == AT_EXIT else "")
         left = max(0.0, until - time.monotonic())
         if recorder.shipping is not None:
             is_settled = recorder.shipping.end(left)
@@ -107,7 +110,7 @@ class Handle:
         """End because `configure()` was called again: what is open is ended by `following`. Never raises."""
         if following.journal is not None and self._recorder.journal is not None:
             following.journal.take_over(self._recorder.journal)
-        self.shutdown()
+        self.shutdown(how=HANDED_OVER)
 
     def _report(self, recorded: int, *, is_settled: bool = False) -> Report:
         journal, sender, shipping = self._recorder.journal, self._recorder.sender, self._recorder.shipping

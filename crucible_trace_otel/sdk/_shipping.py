@@ -26,6 +26,7 @@ __all__ = ["Shipping", "destination"]
 _POLL_S = 0.01
 _AGAIN_S = 5.0
 _STARTING_S = 2.0
+_MINUTE_S = 60.0
 _BRIEFLY_S = 0.12
 
 
@@ -126,7 +127,8 @@ class Shipping:
 
         What was stored more than a second ago and is not sent is trouble.
         """
-        said = last_said(self._directory, self._began)
+        # The log repeats itself once a minute at most; what was said before something was taken is no longer so.
+        said = "" if self.sent else last_said(self._directory, min(self._began, time.time() - _MINUTE_S))
         if said or self._thread is not None:
             return said
         return "" if len(self._marks) > 1 and not self._is_settled(*self._marks[0]) else None
@@ -181,7 +183,11 @@ class Shipping:
             self._ensure()
 
     def _ensure(self) -> None:
-        """Have somebody send, unless somebody does."""
+        """Have somebody send, unless somebody does. Never raises: the journal keeps what nobody sends."""
+        with suppress(Exception):
+            self._have_somebody_send()
+
+    def _have_somebody_send(self) -> None:
         if self._mode == "off" or (self._mode == "process" and is_held(self._directory)):
             return
         if self._mode == "process" and not self._starts_process():

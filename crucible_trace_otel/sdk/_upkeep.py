@@ -5,9 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from crucible_trace_otel.errors import warn_once
+from crucible_trace_otel.journal.layout import prefix_of
 from crucible_trace_otel.journal.limit import enforce
 from crucible_trace_otel.journal.liveness import Life, life_of
-from crucible_trace_otel.journal.reader import read_writer
+from crucible_trace_otel.journal.reader import note_of, segments_in
 from crucible_trace_otel.journal.recovery import recover_dead
 
 __all__ = ["Upkeep"]
@@ -49,5 +50,5 @@ class Upkeep:
                 )
 
     def _may_live(self, prefix: str) -> bool:
-        writer = read_writer(self._directory, prefix)
-        return bool(writer.segments) and life_of(writer.note, writer.segments[-1]) is not Life.DEAD
+        own = [path for path in segments_in(self._directory) if prefix_of(path) == prefix]
+        return bool(own) and life_of(note_of(own[-1]), own[-1]) is not Life.DEAD

@@ -7,11 +7,13 @@ import gzip
 import http.client
 import re
 import selectors
+import socket
 import ssl
+import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -69,6 +71,10 @@ class HttpTransport:
         self._connection = connection = self._connection or request.connection(self._destination.timeout_s)
         until = time.monotonic() + self._destination.timeout_s
         packed = _COMPRESSIONS.get(self._destination.compression, bytes)(body)
+        with _cut_off_at(connection, until + self._destination.timeout_s):
+            return self._ask(connection, request, packed, until)
+
+    def _ask(self, connection: http.client.HTTPConnection, request: "_Request", packed: bytes, until: float) -> Answer:
         try:
             connection.request("POST", request.target, packed, request.headers)
         except (ConnectionError, TimeoutError):
@@ -88,6 +94,23 @@ class HttpTransport:
             self.close()
         headers = {name.lower(): value for name, value in response.getheaders()}
         return http_answer(response.status, headers, body)
+
+
+@contextmanager
+def _cut_off_at(connection: http.client.HTTPConnection, until: float) -> Iterator[None]:
+    """Break an exchange off in the end: each read has a time limit, but there is none to how many a server asks for."""
+
+    def cut_off() -> None:
+        with suppress(OSError, AttributeError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(0.0, until - time.monotonic()), cut_off)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @dataclass(frozen=True, slots=True)

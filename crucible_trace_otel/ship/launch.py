@@ -1,5 +1,6 @@
 """Starts the process that sends: detached, with a few variables and, through a pipe, its settings."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -65,9 +66,11 @@ def _start(directory: Path, content: bytes) -> bool:
     Raises:
         OSError: It cannot be started.
     """
-    reading, writing = os.pipe()
+    reading, writing = map(_above_stdio, os.pipe())
     try:
-        os.write(writing, content)
+        os.set_blocking(writing, False)  # the pipes of a user with many of them hold little
+        if os.write(writing, content) < len(content):
+            return False
         os.close(writing)
         writing = -1
         script = str(Path(__file__).with_name("__main__.py"))
@@ -91,6 +94,15 @@ def _start(directory: Path, content: bytes) -> bool:
         os.close(reading)
         if writing >= 0:
             os.close(writing)
+
+
+def _above_stdio(fd: int) -> int:
+    """The same pipe under a number that no standard stream takes: a program may have closed its own."""
+    if fd > 2:  # noqa: PLR2004
+        return fd
+    high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return high
 
 
 def _is_python() -> bool:

@@ -43,7 +43,7 @@ def is_held(directory: Path, host: str | None = None) -> bool:
     try:
         taken = files.try_lock(fd)
     finally:
-        os.close(fd)
+        files.let_go(fd)
     return _lives(path) if taken is None else not taken
 
 

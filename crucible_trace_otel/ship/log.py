@@ -64,7 +64,7 @@ class ShipperLog:
             first = now  # it had stopped
         if now - last < (_MINUTE_S if now - first < _HOUR_S else _DAY_S / _OFTEN_A_DAY):
             return
-        if len(self._said) < _MOST_KINDS:
+        if kind in self._said or len(self._said) < _MOST_KINDS:
             self._said[kind] = first, now
         self._write(f"{time.strftime(_TIME, time.gmtime())} {os.getpid()} {self._plain(text)}\n")
 

@@ -167,9 +167,9 @@ class Shipper:
             may_send = now >= self.pace.next_at
             at_once = until < math.inf or not seen.is_anyone_alive
             if may_send and self._is_worth_it(now, at_once=at_once, after_rest=now - sent_at >= _COALESCE_S):
-                self._send()
                 sent_at = now
-                continue
+                if self._send():
+                    continue
             alone_since = math.inf if seen.is_anyone_alive else min(alone_since, now)
             is_late = now >= until if until < math.inf else now - alone_since >= self._linger_s
             is_last_look = watch.seen is seen and not seen.is_behind
@@ -209,8 +209,13 @@ class Shipper:
         oldest = min(one.waits_since for one in waiting if one.waits_since is not None)
         return now - oldest >= (_FIRST_S if after_rest else _COALESCE_S)
 
-    def _send(self) -> None:
-        """One batch: first of what is being written and of the ends of dead runs, then of what is older."""
+    def _send(self) -> bool:
+        """One batch: first of what is being written and of the ends of dead runs, then of what is older.
+
+        Returns:
+            Whether there was anything to send, or to go on behind.
+        """
+        before = sum(one.position for one in self._following.values())
         pieces: list[Piece] = []
         taken: list[Following] = []
         room = LARGEST_REQUEST
@@ -234,6 +239,7 @@ class Shipper:
                 break
         for following in taken:
             following.settle()
+        return bool(pieces) or sum(one.position for one in self._following.values()) != before
 
     def _in_turn(self) -> list[Following]:
         """What has something to send: live segments and recovered ones first, each time another of them."""

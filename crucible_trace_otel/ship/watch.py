@@ -16,14 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crucible_trace_otel.errors import FormatError
 from crucible_trace_otel.journal import files
 from crucible_trace_otel.journal.layout import KEPT, prefix_of, ring_of, segment_of
 from crucible_trace_otel.journal.limit import enforce
 from crucible_trace_otel.journal.liveness import SILENT_S, Life, host_name, is_locked, life_of, pidfd_of
-from crucible_trace_otel.journal.reader import read_segment, segments_in
-from crucible_trace_otel.journal.records import Record, RecordType, read_json, scan
-from crucible_trace_otel.journal.recovery import recover
+from crucible_trace_otel.journal.reader import note_of, segments_in
+from crucible_trace_otel.journal.recovery import may_be_open, recover
 from crucible_trace_otel.ship.lease import Lease
 from crucible_trace_otel.ship.log import ShipperLog
 
@@ -36,7 +34,6 @@ _UNTOUCHED_S = 30.0
 _A_WHILE_S = 0.3
 _LIST_S = 10.0
 _UNSURE_S = 2.0  # the time of a directory is no finer than a clock tick, or a second
-_NOTE = 4096
 _watches: "weakref.WeakSet[Watch]" = weakref.WeakSet()
 
 
@@ -225,7 +222,7 @@ class Watch:
         for prefix, path in newest.items():
             known = self._writers.get(prefix)
             if known is None or not known.note:
-                self._writers[prefix] = _Writer(path, _note_of(path))
+                self._writers[prefix] = _Writer(path, note_of(path))
             elif known.newest != path:
                 known.newest, known.is_closed = path, False
         for prefix in self._writers.keys() - newest.keys():
@@ -248,13 +245,16 @@ class Watch:
                     recover(self._directory, prefix)
                     has_written = True
                 writer.is_closed = True
-            except OSError as error:
-                self._log.say("recover", f"The ends of {prefix} cannot be written yet: {error.strerror}.")
+            except Exception as error:  # noqa: BLE001 - of one writer; the others have ends too
+                said = error.strerror if isinstance(error, OSError) else place_of(error)
+                self._log.say("recover", f"The ends of {prefix} cannot be written yet: {said}.")
         return has_written
 
     def _may_have_left(self, prefix: str, writer: _Writer) -> bool:
-        """Whether a dead writer may have left anything open, told from its last segment, which repeats what is."""
-        return ring_of(self._directory, prefix).exists() or bool(read_segment(writer.newest).open)
+        """Whether a dead writer may have left anything open, told from its last segments."""
+        number = int(writer.newest.stem.rpartition("-")[2])
+        last = (segment_of(self._directory, prefix, one) for one in range(max(number - 1, 0), number + 1))
+        return ring_of(self._directory, prefix).exists() or may_be_open(last)
 
     def _is_near(self, writer: _Writer) -> bool:
         return writer.note.get("host") == self._host
@@ -356,16 +356,7 @@ class Watch:
 def _is_own(path: Path) -> bool:
     """Whether the writer itself made this segment, and not who saw to it later."""
     prefix, number = prefix_of(path), path.stem.rpartition("-")[2]
-    return prefix != KEPT and number.isdigit() and path == segment_of(path.parent, prefix, int(number))
-
-
-def _note_of(segment: Path) -> Mapping[str, Any]:
-    """Who writes a segment: its first record; empty where that is damaged."""
-    with suppress(OSError, FormatError), os.fdopen(files.open_regular(segment), "rb") as file:
-        for record in scan(file.read(_NOTE)):
-            if isinstance(record, Record) and record.type == RecordType.NOTE:
-                return read_json(record.payload)
-    return {}
+    return prefix != KEPT and number.isdecimal() and path == segment_of(path.parent, prefix, int(number))
 
 
 def place_of(error: BaseException) -> str:

@@ -157,6 +157,7 @@ def test_a_worker_of_multiprocessing_sends_and_stores_to_its_end(sink: Sink, tmp
     assert finished.returncode == 0, finished.stderr
     stored = {span.name for trace in crucible.open_store(tmp_path / ".crucible").traces() for span in trace.spans}
     assert stored == {"training_run", "checkpoint_save"}
+    assert sink.wait_for_spans(3)
     assert {span.name for span in sink.spans()} == {*stored, "training_run_started"}
 
 
