@@ -93,6 +93,11 @@ class SegmentWriter:
             self._prefix = f"{started}-{os.getpid()}-{secrets.token_hex(4)}"
         return self._prefix
 
+    @property
+    def waiting(self) -> int:
+        """Spans that were handed over and not written: an exception broke that off, and the next call does it."""
+        return sum(kind == RecordType.SPAN for kind, _ in list(self._waiting))
+
     def position(self) -> tuple[Path, int]:
         """The segment that is written to, and its size; an empty path before the first record."""
         return self._path, self._size  # without the lock: a disk that hangs must not hold up who asks
@@ -148,7 +153,9 @@ class SegmentWriter:
                     if self._file is None and self._number > number:  # the file was taken from us, not the disk full
                         number = self._number
                         continue
-                    self._waiting.popleft()
+                    _, refused = self._waiting.popleft()
+                    with suppress(ValueError):
+                        self.recent.remove(refused if isinstance(refused, bytes) else refused[2])
                     raise
                 self._waiting.popleft()
         finally:

@@ -78,7 +78,7 @@ class JournalWriter:
     def waiting(self) -> int:
         """Spans that wait in memory."""
         with self._lock:
-            return sum(kind == RecordType.SPAN for kind, _ in self._waiting)
+            return sum(kind == RecordType.SPAN for kind, _ in self._waiting) + self.segments.waiting
 
     def append_span(self, resource: bytes, scope: bytes, span: bytes, kind: RecordType = RecordType.SPAN) -> None:
         """Append one serialized span, or have it wait. Never raises an error of the disk."""

@@ -55,6 +55,8 @@ class Disk:
             monkeypatch.setattr(files, name, self._around(name, getattr(files, name)))
         monkeypatch.setattr(appending, "_write", self._write)
         monkeypatch.setattr(segment, "perf_counter_ns", lambda: time.perf_counter_ns() + self._skew_ns)
+        waits = segment.waits_of_this_thread
+        monkeypatch.setattr(segment, "waits_of_this_thread", lambda: waits() + (self._skew_ns > 0) * len(self.done))
 
     def _around(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:

@@ -177,3 +177,12 @@ def test_a_segment_turns_over_when_it_is_full_and_repeats_what_is_open(tmp_path:
     assert files.try_lock(files.open_append(first)) is True
     assert files.try_lock(files.open_append(second)) is False
     assert appending is not None
+
+
+def test_p12_always_means_before_the_end_returns(tmp_path: Path, disk: Disk) -> None:
+    journal = JournalSpanProcessor(tmp_path, sync="always")
+    tracer = provider_into(journal).get_tracer("t")
+    for number in range(20):
+        tracer.start_span(f"span {number}").end()
+        assert [done for done in disk.done if done in ("append", "fdatasync")][-2:] == ["append", "fdatasync"]
+    assert disk.done.count("fdatasync") == 20
