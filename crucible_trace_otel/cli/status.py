@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,10 +48,23 @@ def command(path: str, *, as_json: bool) -> None:
         reading.say(_table(found) + "".join(f"{line}\n" for line in _shipping(found, shipper_runs=runs)))
     else:
         click.echo(f"Nothing that is recorded in {path} has ended yet.", err=True)
-    for sentence in _not_counted(found):
+    for sentence in (*_not_counted(found), *_not_closed(directory)):
         click.echo(sentence, err=True)
     if not found.runs:
         sys.exit(1)
+
+
+def _not_closed(directory: Path) -> Iterator[str]:
+    """What dead processes have left open, and nobody has closed: it is not counted, and no backend knows of its end."""
+    from crucible_trace_otel.journal.recovery import left_open  # noqa: PLC0415 - loaded when needed
+
+    with suppress(OSError):
+        dead = len(left_open(directory))
+        if dead:
+            yield (
+                f"{dead} dead {'process has' if dead == 1 else 'processes have'} left operations open: "
+                "`crucible-trace recover` closes them; so does whatever sends."
+            )
 
 
 def _table(found: "Accounting") -> str:

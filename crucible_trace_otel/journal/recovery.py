@@ -31,7 +31,16 @@ from crucible_trace_otel.journal.records import RecordType, frame, json_payload,
 from crucible_trace_otel.journal.restoring import closings, restored
 from crucible_trace_otel.semconv.enums import RunState
 
-__all__ = ["WITHOUT_A_WORD", "cause_of_end", "last_seen_of", "may_be_open", "recover", "recover_dead", "restored"]
+__all__ = [
+    "WITHOUT_A_WORD",
+    "cause_of_end",
+    "last_seen_of",
+    "left_open",
+    "may_be_open",
+    "recover",
+    "recover_dead",
+    "restored",
+]
 
 WITHOUT_A_WORD: Final = "its process was killed or ended without a word (SIGKILL, SIGTERM, os._exit, out of memory)"
 """What is known about the end of a process that said nothing."""
@@ -71,7 +80,9 @@ def recover(directory: Path, prefix: str, *, cause: str | None = None) -> int:
             windows=windows,
         )
         if closed:
-            _write(recovered_of(directory, prefix), writer.note, (*closed, *markers))
+            there = _ids(writer.content.spans)  # of an end that was damaged the marker may be
+            new = [one for one in (*closed, *markers) if span_ids(one.span) not in there]
+            _write(recovered_of(directory, prefix), writer.note, new)
         if writer.ring is not None:
             with suppress(OSError):
                 files.unlink(writer.ring)
@@ -86,14 +97,7 @@ def recover_dead(directory: Path) -> dict[str, int]:
     """
     closed: dict[str, int] = {}
     trouble: OSError | None = None
-    for prefix, own in _own_segments(directory).items():
-        note = _note_of(own)
-        if (
-            (note and not is_of_this_host(note))
-            or life_of(note, own[-1]) is not Life.DEAD
-            or _is_settled(directory, prefix, own)
-        ):
-            continue
+    for prefix in left_open(directory):
         try:
             count = recover(directory, prefix)
         except OSError as error:
@@ -104,6 +108,21 @@ def recover_dead(directory: Path) -> dict[str, int]:
     if trouble is not None:
         raise trouble
     return closed
+
+
+def left_open(directory: Path) -> list[str]:
+    """The dead writers of this host that may have left something open, by their prefixes.
+
+    Raises:
+        OSError: The directory cannot be listed.
+    """
+    found = []
+    for prefix, own in _own_segments(directory).items():
+        note = _note_of(own)
+        is_dead = (not note or is_of_this_host(note)) and life_of(note, own[-1]) is Life.DEAD
+        if is_dead and not _is_settled(directory, prefix, own):
+            found.append(prefix)
+    return found
 
 
 def may_be_open(own: Iterable[Path]) -> bool:
