@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from crucible_trace_otel.errors import FormatError
 from crucible_trace_otel.journal import files
+from crucible_trace_otel.journal.acks import Acks
 from crucible_trace_otel.journal.layout import KEPT, prefix_of, recovered_of, ring_of
 from crucible_trace_otel.journal.liveness import Life, is_of_this_host, life_of
 from crucible_trace_otel.journal.messages import time_of
@@ -27,7 +28,7 @@ from crucible_trace_otel.journal.reader import (
     segments_in,
     span_ids,
 )
-from crucible_trace_otel.journal.records import RecordType, frame, json_payload, span_payload
+from crucible_trace_otel.journal.records import AckState, RecordType, frame, json_payload, span_payload
 from crucible_trace_otel.journal.restoring import closings, restored
 from crucible_trace_otel.semconv.enums import RunState
 
@@ -235,6 +236,10 @@ def _locked(segment: Path) -> Iterator[None]:
 def _write(path: Path, note: Mapping[str, Any], spans: Iterable[StoredSpan]) -> None:
     """Put `spans` into the recovered segment, behind what is in it: what was sent of it stays where it is."""
     before = files.read_from(path) if path.is_file() and not path.is_symlink() else b""
+    acks = Acks(path)
+    acks.load()
+    if acks.ranges and acks.ranges[-1].end > len(before):  # it was longer once: other spans come to lie there
+        acks.add(AckState.RESEND, len(before), acks.ranges[-1].end, 0)
     numbers: dict[tuple[RecordType, bytes], int] = {}
     records = [before] if before else [frame(RecordType.NOTE, json_payload(note))]
 
