@@ -6,6 +6,7 @@ After each step: nothing that returned is missing, nothing is counted twice, nob
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import random
 import shutil
@@ -13,8 +14,9 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -28,6 +30,9 @@ from tests.faults.disk import Killed
 from tests.faults.ledger import Ledger, spoilt
 from tests.faults.simulated import KINDS, Process, World
 from tests.faults.simulated_sending import ANSWERS, Collector, Sender
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SOAK = float(os.environ.get("CRUCIBLE_SOAK", "0"))
 _MEMORY = Path("/dev/shm")  # a disk that syncs in no time
@@ -72,7 +77,7 @@ class Journal(RuleBasedStateMachine):
         self.ledger = Ledger(self.world, self.collector)
         self.sender: Sender | None = None
         self.step = 0
-        self.is_sound = True
+        self.is_sound, self.was_killed = True, False
         self.began = int(time.time()) - _LONG_AGO_S
         Process(self.world, is_seen=is_seen)
         self.work(0, moves)
@@ -138,7 +143,8 @@ class Journal(RuleBasedStateMachine):
         if what % 2:
             process.rotate()
         calls = (lambda: process.record("run", 2), lambda: process.tick(1.5), process.exit)
-        if process.dies_within(number, part, calls[what // 2]):
+        self.was_killed = process.dies_within(number, part, calls[what // 2])
+        if self.was_killed:
             self.ledger.was_killed(process, before)
         elif what // 2 == len(calls) - 1:
             process.kill()
@@ -227,7 +233,7 @@ class Journal(RuleBasedStateMachine):
 
     # What others do about it
 
-    def under_faults(self, call, *, number: int = -1) -> None:
+    def under_faults(self, call: Callable[[], object], number: int) -> None:
         """Do something that may say that the disk fails, or be killed at a file operation."""
         disk = self.world.disk
         disk.kill_at(number)
@@ -235,12 +241,12 @@ class Journal(RuleBasedStateMachine):
             with suppress(OSError, Killed):
                 call()
         finally:
-            disk.revive()
+            self.was_killed = disk.revive()
 
     @rule(number=moment)
     def recover(self, number: int) -> None:
         if self.world.directory.is_dir():
-            self.under_faults(lambda: recover_dead(self.world.directory), number=number)
+            self.under_faults(lambda: recover_dead(self.world.directory), number)
 
     @rule(index=which)
     def recover_the_living(self, index: int) -> None:
@@ -255,7 +261,7 @@ class Journal(RuleBasedStateMachine):
         with self.world.disk.healthy():
             before = self.ledger.read()
         bound = int(part * sum(path.lstat().st_size for path in self.segments()))
-        self.under_faults(lambda: enforce(directory, bound, is_alive=self.world.is_alive), number=number)
+        self.under_faults(lambda: enforce(directory, bound, is_alive=self.world.is_alive), number)
         with self.world.disk.healthy():
             self.ledger.was_limited(before)
 
@@ -272,11 +278,10 @@ class Journal(RuleBasedStateMachine):
                 for _ in range(1 + len(script)):
                     self.sender.send()
         except Killed:
-            disk.revive()
             self.lose_sender()
-        else:
-            disk.revive()
-        self.collector.script.clear()
+        finally:
+            self.was_killed = disk.revive()
+            self.collector.script.clear()
 
     def new_sender(self) -> Sender | None:
         with self.world.disk.healthy():
@@ -340,5 +345,34 @@ class Journal(RuleBasedStateMachine):
 
 TestJournal = Journal.TestCase
 TestJournal.settings = settings(
-    max_examples=int(40 + 2_000 * _SOAK), stateful_step_count=30 if not _SOAK else 60, deadline=None
+    max_examples=int(60 + 5_000 * _SOAK), stateful_step_count=60 if _SOAK else 30, deadline=None
 )
+
+WORK = [("start", "run"), ("record", ("plain", 2)), ("start", "plain"), ("tick", 1.5), ("record", ("run", 1))]
+DYING: dict[str, Callable[[Journal, int, int], object]] = {
+    "rotating": lambda journal, number, part: journal.crash_within(0, number, part, 1),
+    "ticking": lambda journal, number, part: journal.crash_within(0, number, part, 3),
+    "ending": lambda journal, number, part: journal.crash_within(0, number, part, 5),
+    "recovering": lambda journal, number, part: journal.recover(number),
+    "sending": lambda journal, number, part: journal.ship([], number),
+    "limiting": lambda journal, number, part: journal.limit(0.0, number),
+}
+
+
+@pytest.mark.parametrize("part", [0, 50])
+@pytest.mark.parametrize("what", list(DYING))
+def test_p28_a_kill_before_any_file_operation_loses_nothing(what: str, part: int) -> None:
+    for number in itertools.count():
+        journal = Journal()
+        journal.begin(is_seen=bool(number % 2), moves=WORK)
+        if what in {"recovering", "sending", "limiting"}:
+            journal.crash(0)
+            journal.ship(["partial"], -1) if what == "limiting" else None
+        DYING[what](journal, number, part)
+        try:
+            journal.everything_is_accounted_for()
+        finally:
+            journal.teardown()
+        if not journal.was_killed:
+            break
+    assert number > 3

