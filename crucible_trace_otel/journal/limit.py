@@ -18,7 +18,7 @@ from crucible_trace_otel.journal.acks import Acks, unsent
 from crucible_trace_otel.journal.kept import keep, kept_in, replaced
 from crucible_trace_otel.journal.layout import ACKS, KEPT, SEGMENT, acks_of, prefix_of, recovered_of
 from crucible_trace_otel.journal.reader import read_records, read_segment, segments_in, span_ids
-from crucible_trace_otel.journal.records import VERSION, Damage
+from crucible_trace_otel.journal.records import VERSION, Record, RecordType
 
 __all__ = ["LIMIT_BYTES", "enforce"]
 
@@ -122,12 +122,13 @@ def _is_left_open(segment: _Segment) -> bool:
 
 
 def _is_sent(segment: Path) -> bool:
-    """Whether the collector has taken all of it; never of what only a newer version can read."""
+    """Whether the collector has taken all of it; never of what a newer version alone reads, or tells of lost spans."""
     acks = Acks(segment)
     acks.load()
     if acks.refused or unsent(segment, acks):
         return False
-    return all(isinstance(record, Damage) or record.version == VERSION for record in read_records(segment))
+    records = (record for record in read_records(segment) if isinstance(record, Record))
+    return all(record.version == VERSION and record.type != RecordType.GAP for record in records)
 
 
 def _ends_what_is_open(segment: _Segment) -> bool:

@@ -36,6 +36,8 @@ def lease_of(directory: Path, host: str | None = None) -> Path:
 def is_held(directory: Path, host: str | None = None) -> bool:
     """Whether somebody, also this process, has the lease of a host. Never raises; waits for nothing."""
     path = lease_of(directory, host)
+    if not _lives(path):
+        return False  # without a try for the lock, which would be in the way of who takes it just now
     try:
         fd = files.open_regular(path)
     except OSError:
@@ -44,7 +46,7 @@ def is_held(directory: Path, host: str | None = None) -> bool:
         taken = files.try_lock(fd)
     finally:
         files.let_go(fd)
-    return _lives(path) if taken is None else not taken
+    return taken is not True
 
 
 class Lease:
@@ -96,7 +98,7 @@ class Lease:
         fd, self._fd = self._fd, None
         if fd is None:
             return
-        if not self._is_locked and _written(self.path) == identity():
+        if _written(self.path) == identity():
             with suppress(OSError):
                 files.truncate(fd, 0)
         with suppress(OSError):

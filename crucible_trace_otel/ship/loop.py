@@ -35,6 +35,7 @@ _COALESCE_S = 0.2
 _FIRST_S = 0.05
 _BUSY_S, _IDLE_S = 0.05, 0.2
 _SECOND_S = 1.0
+_FIRST_LOOK_S = 10.0
 
 
 class Pace:
@@ -157,7 +158,7 @@ class Shipper:
             self._wake.clear()
             seen, now = watch.seen, time.monotonic()
             if seen is None:
-                if now >= min(until, began + self._linger_s):  # it cannot even be looked at
+                if now >= min(until, began + max(self._linger_s, _FIRST_LOOK_S)):  # it cannot even be looked at
                     return True
                 self._wake.wait(_BUSY_S)
                 continue

@@ -116,8 +116,9 @@ class Ledger:
         found = self.read()
         self._nothing_is_missing(found)
         self._nothing_is_made_up(found)
-        if found.spans or found.opened:
+        if self.world.directory.is_dir():
             self._adds_up(found)
+        if found.spans or found.opened:
             self._is_shown(found)
         self._has_arrived({span_id for span_id, state in found.states.items() if state is AckState.SENT})
         self._arrived_unchanged(found)

@@ -267,23 +267,21 @@ class Journal(RuleBasedStateMachine):
 
     @rule(script=st.lists(st.sampled_from(ANSWERS), max_size=4), number=moment)
     def ship(self, script: list[str], number: int) -> None:
+        self.sender = self.sender or self.new_sender()
         self.collector.script.extend(script)
         disk = self.world.disk
         disk.kill_at(number)
         try:
-            if self.sender is None:
-                self.sender = self.new_sender()
-            if self.sender is not None:
-                self.sender.look()
-                for _ in range(1 + len(script)):
-                    self.sender.send()
+            self.sender.look()
+            for _ in range(1 + len(script)):
+                self.sender.send()
         except Killed:
             self.lose_sender()
         finally:
             self.was_killed = disk.revive()
             self.collector.script.clear()
 
-    def new_sender(self) -> Sender | None:
+    def new_sender(self) -> Sender:
         with self.world.disk.healthy():
             return Sender(self.world.directory, self.collector)
 
