@@ -295,7 +295,7 @@ class Journal(RuleBasedStateMachine):
     def resend(self) -> None:
         if self.world.directory.is_dir():
             with self.world.disk.healthy():
-                resend(self.world.directory)
+                self.ledger.was_resent = resend(self.world.directory) > 0 or self.ledger.was_resent
 
     # What holds
 
