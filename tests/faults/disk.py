@@ -49,7 +49,8 @@ class Disk:
         """What an append seems to take: told to who measures it, and not waited for."""
         self.synced: dict[int, int] = {}
         """By the number of a file how many bytes of it a power cut leaves."""
-        self._is_gone = False
+        self.is_gone = False
+        """Whether the process has been killed."""
         self._skew_ns = 0
         for name in OPERATIONS:
             monkeypatch.setattr(files, name, self._around(name, getattr(files, name)))
@@ -60,7 +61,7 @@ class Disk:
 
     def _around(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            if self._is_gone and name not in _READING:
+            if self.is_gone and name not in _READING:
                 return _nothing(name)
             self._do(name)
             result = real(*arguments, **options)
@@ -77,12 +78,12 @@ class Disk:
             time.sleep(self.delay_s)
         error = self.fails(len(self.done) - 1, name)
         if error is not None:
-            self._is_gone = isinstance(error, Killed)
+            self.is_gone = isinstance(error, Killed)
             raise error
 
     def _write(self, fd: int, data: bytes, size: int) -> int:
         """As the C function: short where the disk is full; the call that follows then says why."""
-        if self._is_gone:
+        if self.is_gone:
             return size
         self.done.append("append")
         self._skew_ns += self.slow_ns
@@ -94,7 +95,7 @@ class Disk:
         part = self.takes(data)
         written = os.write(fd, part) if len(part) < size else -1
         if isinstance(error, Killed):
-            self._is_gone = True
+            self.is_gone = True
             raise error
         return written
 
@@ -108,8 +109,8 @@ class Disk:
 
     def revive(self) -> bool:
         """For the next process: the disk as it was before `kill_at`; whether that killed."""
-        self.fails, self.takes, was_killed = self._before, lambda data: data, self._is_gone
-        self._is_gone = False
+        self.fails, self.takes, was_killed = self._before, lambda data: data, self.is_gone
+        self.is_gone = False
         return was_killed
 
     @contextmanager

@@ -276,6 +276,7 @@ class Journal(RuleBasedStateMachine):
             for _ in range(1 + len(script)):
                 self.sender.send()
         except Killed:
+            disk.is_gone = True
             self.lose_sender()
         finally:
             self.was_killed = disk.revive()
