@@ -46,12 +46,13 @@ class _Fronts(dict[int, bytes]):
 class _Key:
     """An attribute key in messages of one kind."""
 
-    __slots__ = ("array", "double", "false", "integer", "text", "true")
+    __slots__ = ("array", "bytes", "double", "false", "integer", "text", "true")
 
     def __init__(self, tag: bytes, key: bytes) -> None:
         self.text = _Fronts(tag, key, b"\n", has_size=True)
         self.integer = _Fronts(tag, key, b"\x18", has_size=False)
         self.array = _Fronts(tag, key, b"*", has_size=True)
+        self.bytes = _Fronts(tag, key, b":", has_size=True)
         self.double = _Fronts(tag, key, b"!", has_size=False)[8]
         flag = _Fronts(tag, key, b"\x10", has_size=False)[1]
         self.false, self.true = flag + b"\0", flag + b"\1"
@@ -130,6 +131,9 @@ def _encode_pairs(attributes: Mapping[Any, Any], field_number: int, parts: list[
                 add(data)
             elif kind is bool:
                 add(keys[key].true if value else keys[key].false)
+            elif kind is bytes:
+                add(keys[key].bytes[len(value)])
+                add(value)
             elif kind is tuple and (data := _array(value)):
                 add(keys[key].array[len(data)])
                 add(data)

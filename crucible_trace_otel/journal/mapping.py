@@ -53,7 +53,7 @@ class MappedFile:
     def __init__(self, path: Path, size: int) -> None:
         self._address: int | None = None
         self._size = size
-        if _mmap is None or not hasattr(os, "posix_fallocate") or sys.maxsize <= 1 << 32:
+        if _mmap is None or not hasattr(os, "posix_fallocate") or sys.maxsize <= 1 << 32 or sys.byteorder != "little":
             raise OSError(0, "files are not mapped on this system")
         kind = _file_system(path.parent)
         if kind not in _CERTAIN:

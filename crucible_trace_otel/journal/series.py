@@ -20,6 +20,7 @@ __all__ = ["INDEX", "ColumnSummary", "DescribedWindow", "described", "event_mess
 INDEX = ("step", "time_ns")
 """The first two columns of every window."""
 
+_FORMATS = {"q": SeriesFormat.I8, "d": SeriesFormat.F8}
 _INTEGERS, _NUMBERS = {int}, {int, float}
 _MOST_BITS = 8_192  # Python reads and writes no decimal number of more than 4,300 digits
 _MOST_DESCRIBED = 20  # numbers with statistics of their own: six each must stay under the SDK's 128 attributes
@@ -49,7 +50,8 @@ def described(columns: Mapping[str, Sequence[Any]], reason: str) -> DescribedWin
         columns: By name, `step` and `time_ns` first, all of one length.
         reason: A value of `crucible.window.reason`.
     """
-    first, last = min(columns["step"]), max(columns["step"])
+    steps = _numbers(columns["step"])
+    first, last = min(steps), max(steps)
     packed = {name: pack_column(values) for name, values in columns.items()}
     summary = f"steps {first} to {last}"
     statistics: dict[str, dict[str, Any]] = {}
@@ -57,7 +59,7 @@ def described(columns: Mapping[str, Sequence[Any]], reason: str) -> DescribedWin
     for name, values in columns.items():
         if name in INDEX or packed[name][0] == SeriesFormat.JSON:
             continue
-        numbers[name], found = _statistics(values)
+        numbers[name], found = _statistics(_numbers(values))
         for key, value in found.items():
             of_key = statistics.setdefault(key, {})
             if len(of_key) < _MOST_DESCRIBED:
@@ -68,13 +70,13 @@ def described(columns: Mapping[str, Sequence[Any]], reason: str) -> DescribedWin
         attr.CRUCIBLE_ABOUT: summary,
         attr.CRUCIBLE_WINDOW_FIRST_STEP: first,
         attr.CRUCIBLE_WINDOW_LAST_STEP: last,
-        attr.CRUCIBLE_WINDOW_COUNT: len(columns["step"]),
+        attr.CRUCIBLE_WINDOW_COUNT: len(steps),
         attr.CRUCIBLE_WINDOW_REASON: reason,
     }
     for key, named in statistics.items():
         attributes |= {f"{key}.{name or '_'}": value for name, value in named.items()}
-    attributes[attr.CRUCIBLE_WINDOW_SERIES_COLUMNS] = list(columns)
-    attributes[attr.CRUCIBLE_WINDOW_SERIES_FORMATS] = [form for form, _ in packed.values()]
+    attributes[attr.CRUCIBLE_WINDOW_SERIES_COLUMNS] = tuple(columns)
+    attributes[attr.CRUCIBLE_WINDOW_SERIES_FORMATS] = tuple([form for form, _ in packed.values()])
     attributes[attr.CRUCIBLE_WINDOW_SERIES_VALUES] = b"".join(values for _, values in packed.values())
     return DescribedWindow(attributes, numbers)
 
@@ -84,6 +86,8 @@ def pack_column(values: Sequence[Any]) -> tuple[str, bytes]:
 
     Integers stay exact; a column with a float in it is all doubles; anything else is JSON text behind its length.
     """
+    if type(values) is memoryview and sys.byteorder == "little":
+        return _FORMATS[values.format], values.tobytes()
     kinds = set(map(type, values))
     try:
         if kinds == _INTEGERS:
@@ -95,6 +99,11 @@ def pack_column(values: Sequence[Any]) -> tuple[str, bytes]:
     values = [hex(value) if type(value) is int and value.bit_length() > _MOST_BITS else value for value in values]
     text = json.dumps(values, ensure_ascii=False, default=repr).encode("utf-8", "replace")
     return SeriesFormat.JSON, len(text).to_bytes(4, "little") + text
+
+
+def _numbers(values: Sequence[Any]) -> Sequence[Any]:
+    """A column whose numbers were made, where it is a view of bytes."""
+    return values.tolist() if type(values) is memoryview else values
 
 
 def event_message(name: str, time_ns: int, attributes: Mapping[str, Any]) -> bytes:

@@ -1,7 +1,7 @@
 """The rows of one open window: where the next one goes, and which values it takes without a second look."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from numbers import Real
 from operator import itemgetter
@@ -106,9 +106,9 @@ class OpenRows:
         """Take no more rows."""
         self.last, self.is_open = 0, False
 
-    def taken(self) -> dict[str, tuple[Any, ...]]:
+    def taken(self) -> dict[str, Sequence[Any]]:
         """The columns by name, once it is shut; none where there is no row."""
-        found = list(zip(*self.rows, strict=True))
+        found: list[Sequence[Any]] = list(zip(*self.rows, strict=True))
         if self.slot is not None:
             found, self.missing = columns_in(self.slot, self.kinds, self.offset)
         return dict(zip(self.columns, found, strict=True)) if found else {}

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crucible_trace_otel.journal.series import ColumnSummary, described
-from crucible_trace_otel.journal.slots import KeptWindow, WindowHead
+from crucible_trace_otel.journal.slots import MOST_ROWS, KeptWindow, WindowHead
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._operation import Operation, emit_event
 from crucible_trace_otel.record._rows import CLOSED, OpenRows, kinds_of
@@ -23,11 +23,11 @@ from crucible_trace_otel.semconv.enums import WindowReason
 
 __all__ = ["StepSegment", "StepTotals", "StepWindows", "keep_what_waits"]
 
-_ROWS = 100
+_ROWS = MOST_ROWS
 _SECOND_NS = 1_000_000_000
 _LONGEST_WINDOW_NS = 10 * _SECOND_NS
 _MOST_LAYOUTS = 8
-_MOST_EVENTS = 100  # of the 128 an SDK span keeps by default: the rest is for what else happens on it
+_MOST_EVENTS = 50  # of the 128 an SDK span keeps by default; so many windows are a request's worth of bytes
 _OWNER_HOLDS_NS = 60 * _SECOND_NS
 _SEGMENT_NS = (30 * _SECOND_NS, 600 * _SECOND_NS)
 _PLAIN = frozenset({int, float})

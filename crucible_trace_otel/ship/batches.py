@@ -2,9 +2,8 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from crucible_trace_otel.errors import FormatError
 from crucible_trace_otel.journal.records import AckState
@@ -24,8 +23,7 @@ _LATER = (Outcome.RETRY, Outcome.PAUSED)
 _FRAMING = 12  # bytes around a span, a scope or a resource: two tags and lengths at most
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """One stored span, and where it lies."""
 
     resource: bytes
@@ -140,7 +138,7 @@ class _Delivery:
         except FormatError:
             self._refuse([piece], refusal.said)
             return None
-        answer = self._ask(request_body([replace(piece, span=less)]))
+        answer = self._ask(request_body([piece._replace(span=less)]))
         if answer.outcome in _LATER:
             return answer
         if answer.outcome is Outcome.TAKEN:

@@ -98,8 +98,8 @@ class Lease:
         fd, self._fd = self._fd, None
         if fd is None:
             return
-        if _written(self.path) == identity():
-            with suppress(OSError):
+        with suppress(Exception):  # whatever becomes of what is written there, the lock is let go
+            if _written(self.path) == identity():
                 files.truncate(fd, 0)
         with suppress(OSError):
             if self._is_locked and fcntl is not None:  # a child that is just being started may have a copy

@@ -174,18 +174,18 @@ def test_p13_after_an_hour_away_it_is_tried_each_minute(monkeypatch: pytest.Monk
         now = pace.next_at
     assert 0.75 <= waits[0] <= 1
     assert all(later > 1.2 * sooner for sooner, later in pairwise(waits[:5]))
-    assert max(waits) <= 60
+    assert max(waits) < 60.001  # differences of floating-point numbers
     pace.heard(Answer(Outcome.TAKEN), now)
     assert pace.next_at == now
     pace.heard(Answer(Outcome.PAUSED), now)
-    assert 45 <= pace.next_at - now <= 60
+    assert now + 45 <= pace.next_at <= now + 60
     for _ in range(100):
         pace.heard(Answer(Outcome.PAUSED), now)
-    assert pace.next_at - now <= 3600
+    assert pace.next_at <= now + 3600
     pace.heard(Answer(Outcome.RETRY, retry_after_s=120), now)
-    assert 120 <= pace.next_at - now <= 132
+    assert now + 120 <= pace.next_at <= now + 132
     pace.heard(Answer(Outcome.RETRY, retry_after_s=1e9), now)
-    assert pace.next_at - now <= 3600
+    assert pace.next_at <= now + 3600
 
 
 def test_p13_a_backlog_drains_at_ten_megabytes_a_second(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_by_position(recorded: Recording) -> None:
     assert [(row["step"], row["loss"], row["tokens"]) for row in recorded.rows()] == [
         (step, step / 3, step) for step in range(250)
     ]
-    assert formats(recorded) == [("f8", "i8")] * 3
+    assert formats(recorded) == [("f8", "i8")] * 2
 
 
 def test_both_ways_share_a_window(recorded: Recording) -> None:

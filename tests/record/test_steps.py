@@ -64,14 +64,14 @@ def test_a_window_says_what_its_rows_were(recorded: Recording) -> None:
     assert str([row["loss"] for row in recorded.rows()]) == "[0.5, nan, 0.25, 4.0, inf]"
 
 
-def test_windows_close_at_a_hundred_rows(recorded: Recording) -> None:
+def test_windows_close_at_two_hundred_rows(recorded: Recording) -> None:
     with crucible.training_run("r") as run:
-        for step in range(250):
+        for step in range(450):
             run.record_step(loss=step)
     assert [shape(window) for window in recorded.windows()] == [
-        ("count", 0, 99, 100),
-        ("count", 100, 199, 100),
-        ("end", 200, 249, 50),
+        ("count", 0, 199, 200),
+        ("count", 200, 399, 200),
+        ("end", 400, 449, 50),
     ]
 
 
@@ -87,21 +87,21 @@ def test_ten_thousand_steps_in_one_epoch(recorded: Recording) -> None:
         node(
             "epoch",
             "epoch 0",
-            node("step_segment", "epoch 0, part 1", events=[events.STEPS_RECORDED] * 3),
-            events=[events.STEPS_RECORDED] * 100,
+            node("step_segment", "epoch 0, part 1", events=[events.STEPS_RECORDED] * 2),
+            events=[events.STEPS_RECORDED] * 50,
         ),
     )
     mean = f"{attr.CRUCIBLE_WINDOW_MEAN_TEMPLATE}.loss"
     assert said(recorded.one("epoch"))[mean] == pytest.approx(10_249 / 6)
 
 
-def test_segments_hold_a_hundred_windows_each(recorded: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segments_hold_fifty_windows_each(recorded: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_windows, "_ROWS", 1)
     with crucible.training_run("r") as run:
         for step in range(250):
             run.record_step(loss=step)
     tree = recorded.tree()
-    assert [len(tree.events), *(len(segment.events) for segment in tree.inside)] == [100, 100, 50]
+    assert [len(tree.events), *(len(segment.events) for segment in tree.inside)] == [50] * 5
     assert [row["loss"] for row in recorded.rows()] == list(range(250))
 
 
