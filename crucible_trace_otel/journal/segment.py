@@ -213,7 +213,8 @@ class SegmentWriter:
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if not is_finalizing():  # then what `close()` needs is gone, and the system closes the file
-            self.close()
+            with suppress(Exception):  # nobody could catch it: the garbage collector calls this
+                self.close()
 
     def sync(self) -> None:
         """Have the disk keep what was appended so far. Never raises; only one thread may call it at a time."""
