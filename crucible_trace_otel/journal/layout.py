@@ -7,6 +7,7 @@
 20261124T093015-4711-9f86d081-0000.segment.acks     what became of the records of a segment
 kept-0007.segment                                   what was kept of segments that went when the journal was full
 shipper@host.lease                                  locked by who sends from this machine
+next@host.lease                                     locked by who is to send next, elsewhere
 """
 
 import re

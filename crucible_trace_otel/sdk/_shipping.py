@@ -6,6 +6,7 @@ import ssl
 import time
 from collections import deque
 from contextlib import suppress
+from multiprocessing import parent_process
 from pathlib import Path
 
 from opentelemetry.util.re import parse_env_headers
@@ -15,9 +16,10 @@ from crucible_trace_otel.journal.acks import Acks
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.sdk._settings import Settings
 from crucible_trace_otel.sdk._variables import otlp, switch, variable
+from crucible_trace_otel.ship.claim import Claim
 from crucible_trace_otel.ship.destination import Destination
 from crucible_trace_otel.ship.launch import start_process
-from crucible_trace_otel.ship.lease import is_held
+from crucible_trace_otel.ship.lease import NEXT, holder_of
 from crucible_trace_otel.ship.log import last_said
 from crucible_trace_otel.ship.thread import ShipperThread
 
@@ -84,6 +86,8 @@ class Shipping:
         self._settings = settings
         self._directory = journal.writer.segments.directory
         self._destination = destination(settings)
+        is_worker = parent_process() is not None  # it repeats the settings of its program, which are no newer
+        self._claim = Claim(self._destination, 0 if is_worker else time.monotonic_ns())
         self.endpoint = self._destination.shown
         self._acks: dict[Path, Acks] = {}
         self._thread: ShipperThread | None = None
@@ -188,12 +192,37 @@ class Shipping:
             self._have_somebody_send()
 
     def _have_somebody_send(self) -> None:
-        if self._mode == "off" or (self._mode == "process" and is_held(self._directory)):
+        if self._mode == "off" or (self._somebody_sends() and self._mode == "process"):
             return
         if self._mode == "process" and not self._starts_process():
             self._mode = "thread"
         if self._mode == "thread" and (self._thread is None or not self._thread.is_alive()):
-            self._thread = ShipperThread(self._directory, self._destination, limit_bytes=self._settings.limit_bytes)
+            self._thread = ShipperThread(
+                self._directory,
+                self._destination,
+                limit_bytes=self._settings.limit_bytes,
+                since=self._claim.since,
+            )
+
+    def _somebody_sends(self) -> bool:
+        """Whether somebody sends from this directory, or is about to, who need not leave; says who has to."""
+        holder = holder_of(self._directory)
+        there = str(holder.get("to"))
+        there = f"{there} with other settings" if there == self.endpoint else there
+        if self._claim.gives_way_to(holder):
+            warn_once(
+                f"elsewhere {self._directory} {there}",
+                f"What is recorded in {self._directory} is sent to {there}, no longer to {self.endpoint}: a program "
+                "that was configured later says so. Programs that send to different places need a journal each.",
+            )
+        elif self._claim.outranks(holder):
+            warn_once(
+                f"here {self._directory} {there}",
+                f"What is recorded in {self._directory} was sent to {there}, as a program before this one said; "
+                f"all of it is sent to {self.endpoint} from now on.",
+            )
+        somebody = (holder, holder_of(self._directory, name=NEXT))
+        return any(each and not self._claim.outranks(each) for each in somebody)
 
     def _starts_process(self) -> bool:
         now = time.monotonic()
@@ -205,6 +234,7 @@ class Shipping:
             self._destination,
             linger_s=self._settings.linger_s,
             limit_bytes=self._settings.limit_bytes,
+            since=self._claim.since,
         ):
             return True
         warn_once(

@@ -19,6 +19,7 @@ from crucible_trace_otel.journal.reader import segments_in
 from crucible_trace_otel.journal.records import AckState
 from crucible_trace_otel.ship.answers import LONGEST_WAIT_S, Answer, Outcome
 from crucible_trace_otel.ship.batches import LARGEST_REQUEST, Piece, batches, deliver
+from crucible_trace_otel.ship.claim import Claim
 from crucible_trace_otel.ship.destination import Destination, transport
 from crucible_trace_otel.ship.following import Following
 from crucible_trace_otel.ship.lease import Lease
@@ -84,6 +85,8 @@ class Shipper:
         linger_s: How long it goes on trying once no writer lives and something is left.
         limit_bytes: What the journal may take on disk.
         owner: `liveness.identity()` of who asked for it: as good as a writer while that process lives.
+        since: When the program was configured that sends there, nanoseconds on the monotonic clock: who sends elsewhere
+            by an older configuration is asked to leave. By 0 nobody is.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Shipper:
         linger_s: float = LINGER_S,
         limit_bytes: int = LIMIT_BYTES,
         owner: Mapping[str, Any] | None = None,
+        since: int = 0,
     ) -> None:
         self.directory = Path(directory).absolute()
         self.log = ShipperLog(self.directory, _secrets_of(destination))
@@ -102,6 +106,7 @@ class Shipper:
         self._linger_s = linger_s
         self._limit_bytes = limit_bytes
         self._owner = owner
+        self._claim = Claim(destination, since)
         self._transport = transport(destination)
         self._following: dict[Path, Following] = {}
         self._wake = threading.Event()
@@ -118,8 +123,8 @@ class Shipper:
         """
         lease, has_had = None, False
         try:
-            lease = Lease(self.directory)
-            while lease.take(patience_s):
+            lease = Lease(self.directory, claim=self._claim)
+            while lease.take(patience_s, stop):
                 has_had = True
                 is_done = self._hold(lease, stop, until)
                 lease.release()
