@@ -20,7 +20,7 @@ from crucible_trace_otel.ship.claim import Claim
 from crucible_trace_otel.ship.destination import Destination
 from crucible_trace_otel.ship.launch import start_process
 from crucible_trace_otel.ship.lease import NEXT, holder_of
-from crucible_trace_otel.ship.log import last_said
+from crucible_trace_otel.ship.telling import state_of
 from crucible_trace_otel.ship.thread import ShipperThread
 
 __all__ = ["Shipping", "destination"]
@@ -28,7 +28,6 @@ __all__ = ["Shipping", "destination"]
 _POLL_S = 0.01
 _AGAIN_S = 5.0
 _STARTING_S = 2.0
-_MINUTE_S = 60.0
 _BRIEFLY_S = 0.12
 
 
@@ -94,7 +93,6 @@ class Shipping:
         self._mode = settings.ship
         self._looked = 0.0
         self._started = float("-inf")
-        self._began = time.time()
         self._marks: deque[tuple[Path, int]] = deque(maxlen=2)
         self._ensure()
         journal.writer.segments.opened = self._begun
@@ -131,8 +129,8 @@ class Shipping:
 
         What was stored more than a second ago and is not sent is trouble.
         """
-        # The log repeats itself once a minute at most; what was said before something was taken is no longer so.
-        said = "" if self.sent else last_said(self._directory, min(self._began, time.time() - _MINUTE_S))
+        state = state_of(self._directory)
+        said = state.said if state else ""
         if said or self._thread is not None:
             return said
         return "" if len(self._marks) > 1 and not self._is_settled(*self._marks[0]) else None

@@ -24,6 +24,7 @@ from crucible_trace_otel.ship.destination import Destination, transport
 from crucible_trace_otel.ship.following import Following
 from crucible_trace_otel.ship.lease import Lease
 from crucible_trace_otel.ship.log import ShipperLog
+from crucible_trace_otel.ship.telling import Telling
 from crucible_trace_otel.ship.watch import Seen, Watch, place_of
 
 __all__ = ["LIMIT_BYTES", "LINGER_S", "Pace", "Shipper", "ship_once"]
@@ -102,7 +103,7 @@ class Shipper:
         self.directory = Path(directory).absolute()
         self.log = ShipperLog(self.directory, _secrets_of(destination))
         self.pace = Pace()
-        self._destination = destination
+        self._telling = Telling(self.directory, destination.shown, self.log)
         self._linger_s = linger_s
         self._limit_bytes = limit_bytes
         self._owner = owner
@@ -240,7 +241,7 @@ class Shipper:
         for batch in batches(pieces):
             answer = self._deliver(batch)
             self.pace.heard(answer, time.monotonic())
-            self._tell(answer)
+            self._telling.heard(answer, sum(one.waiting for one in self._following.values()))
             if self.pace.troubles:
                 break
         for following in taken:
@@ -271,19 +272,6 @@ class Shipper:
             here = min(refused, len(own))
             refused -= here
             self._following[path].note(state, own, here, said)
-
-    def _tell(self, answer: Answer) -> None:
-        to = self._destination.shown
-        said = f": {answer.said}" if answer.said else ""
-        match answer.outcome:
-            case Outcome.RETRY:
-                self.log.say("retry", f"{to} does not take spans now; all are kept and sent again{said}.")
-            case Outcome.PAUSED:
-                self.log.say("paused", f"{to} is not, or does not let us in; all is kept, and tried at times{said}.")
-            case _ if answer.rejected:
-                self.log.say("refused", f"{to} refused {answer.rejected} spans; they stay in the journal{said}.")
-            case _:
-                pass
 
     def _is_something_new(self) -> bool:
         """Whether there is something to do that was not there when the lease was let go."""
