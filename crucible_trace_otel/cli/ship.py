@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,10 @@ from crucible_trace_otel.cli import reading
 from crucible_trace_otel.errors import ConfigurationError, CrucibleError, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from crucible_trace_otel.sdk._settings import Settings
+    from crucible_trace_otel.ship.claim import Claim
 
 __all__ = ["command", "send", "settings_of"]
 
@@ -85,13 +88,15 @@ def send(directory: Path, settings: "Settings", *, timeout_s: float, follow: boo
     from crucible_trace_otel.journal.accounting import examine  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.renderers.words import plain  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.sdk._shipping import destination  # noqa: PLC0415 - loaded when needed
-    from crucible_trace_otel.ship.lease import is_held  # noqa: PLC0415 - loaded when needed
+    from crucible_trace_otel.ship.claim import Claim  # noqa: PLC0415 - loaded when needed
+    from crucible_trace_otel.ship.lease import holder_of  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.ship.loop import Shipper  # noqa: PLC0415 - loaded when needed
 
     shipper = Shipper(directory, destination(settings), limit_bytes=settings.limit_bytes)
     before = _taken(directory)
-    if is_held(directory):
-        click.echo("Another shipper of this machine sends from here already.", err=True)
+    holder = holder_of(directory)
+    if holder:
+        click.echo(_who_sends(holder, Claim(destination(settings)), follow=follow), err=True)
         if not follow:
             return False
     try:
@@ -110,6 +115,24 @@ def send(directory: Path, settings: "Settings", *, timeout_s: float, follow: boo
     if total.refused:
         click.echo(f"The last refusal: {plain(found.said) or 'without a word'}", err=True)
     return not total.held and not total.refused
+
+
+def _who_sends(holder: "Mapping[str, Any]", claim: "Claim", *, follow: bool) -> str:
+    """Who sends from here already, where to, and what to do about it."""
+    from crucible_trace_otel.renderers.words import plain  # noqa: PLC0415 - loaded when needed
+
+    place = f", to {plain(str(holder['to']))}" if "to" in holder else ""
+    who = f"Process {plain(str(holder.get('pid')))} of this machine sends from here already{place}"
+    if follow:
+        return f"{who}; this one goes on when that has ended."
+    if not place or claim.is_the_same(holder):
+        return f"{who}. `crucible-trace status` says how far it is."
+    here = plain(claim.destination.shown)
+    here = f"{here} and these settings" if holder["to"] == claim.destination.shown else here
+    return (
+        f"{who}. A program that is configured with {here} takes over when it starts; "
+        f"or end that process (`kill {plain(str(holder.get('pid')))}`) and repeat this."
+    )
 
 
 def _taken(directory: Path) -> int:

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -33,7 +33,7 @@ def command(path: str, *, as_json: bool) -> None:
     tries them again. LOST: gone. RECORDED is the sum.
     """
     from crucible_trace_otel.journal.accounting import examine  # noqa: PLC0415 - loaded when needed
-    from crucible_trace_otel.ship.lease import is_held  # noqa: PLC0415 - loaded when needed
+    from crucible_trace_otel.ship.lease import holder_of  # noqa: PLC0415 - loaded when needed
 
     directory = Path(path)
     try:
@@ -41,11 +41,11 @@ def command(path: str, *, as_json: bool) -> None:
     except CrucibleError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    runs = is_held(directory)
+    holder = holder_of(directory)
     if as_json:
-        reading.say(json.dumps(_document(found, shipper_runs=runs), indent=2) + "\n")
+        reading.say(json.dumps(_document(found, _shipper(holder, directory)), indent=2) + "\n")
     elif found.runs:
-        reading.say(_table(found) + "".join(f"{line}\n" for line in _shipping(found, shipper_runs=runs)))
+        reading.say(_table(found) + "".join(f"{line}\n" for line in _shipping(found, _shipper(holder, directory))))
     else:
         click.echo(f"Nothing that is recorded in {path} has ended yet.", err=True)
     for sentence in (*_not_counted(found), *_not_closed(directory)):
@@ -95,8 +95,25 @@ def _name(run: "RunAccount") -> str:
     return plain(run.name, _LONGEST_NAME) or (f"trace {run.trace_id[:8]}" if run.trace_id else "of unknown runs")
 
 
-def _shipping(found: "Accounting", *, shipper_runs: bool) -> Iterator[str]:
-    """Who sends, since when something waits, and what the last refusal said."""
+def _shipper(holder: Mapping[str, Any], directory: Path) -> dict[str, Any] | None:
+    """Who sends, where to and how that goes; None where nobody does."""
+    from crucible_trace_otel.renderers.words import plain  # noqa: PLC0415 - loaded when needed
+    from crucible_trace_otel.ship.telling import SENDING, state_of  # noqa: PLC0415 - loaded when needed
+
+    if not holder:
+        return None
+    state = state_of(directory)
+    return {
+        "pid": holder["pid"] if type(holder.get("pid")) is int else None,
+        "to": plain(str(holder["to"])) if "to" in holder else None,
+        "state": plain(state.state) if state else SENDING,
+        "since_ns": state.since_ns if state else None,
+        "said": (plain(state.said) or None) if state else None,
+    }
+
+
+def _shipping(found: "Accounting", shipper: Mapping[str, Any] | None) -> Iterator[str]:
+    """Who sends, how that goes, since when something waits, and what the last refusal said."""
     from crucible_trace_otel.cli.summary import local_time  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.renderers.words import duration, plain  # noqa: PLC0415 - loaded when needed
 
@@ -104,12 +121,19 @@ def _shipping(found: "Accounting", *, shipper_runs: bool) -> Iterator[str]:
     if not found.has_destination:
         yield "Nothing is sent from this directory."
         return
-    yield "A shipper of this machine runs." if shipper_runs else "No shipper of this machine runs."
+    if shipper is None:
+        yield "No shipper of this machine runs."
+    else:
+        place = f" to {shipper['to']}" if shipper["to"] else ""
+        yield f"Process {shipper['pid'] or 'unknown'} of this machine sends{place}."
+        if shipper["said"]:
+            how = "It is paused" if shipper["state"] == "paused" else "It waits"
+            yield f"{how} since {local_time(shipper['since_ns'])}: {shipper['said']}"
     if total.held:
         since, waited_s = total.waiting_since_ns, time.time() - total.waiting_since_ns / 1e9
         waited = f" since {local_time(since)} ({duration(max(waited_s, 0.0))})" if since else ""
         yield f"{total.held:,} wait to be sent{waited}."
-        if not shipper_runs:
+        if shipper is None:
             yield "`crucible-trace ship` sends them; so does the next program that records here with an endpoint."
     if total.refused:
         yield f"The last refusal: {plain(found.said) or 'without a word'}"
@@ -131,14 +155,15 @@ def _not_counted(found: "Accounting") -> Iterator[str]:
         yield f"Not read: {plain(sentence)}."
 
 
-def _document(found: "Accounting", *, shipper_runs: bool) -> dict[str, Any]:
+def _document(found: "Accounting", shipper: Mapping[str, Any] | None) -> dict[str, Any]:
     from crucible_trace_otel.renderers.words import plain  # noqa: PLC0415 - loaded when needed
 
     total = found.total()
     return {
         "runs": [_values(run) for run in found.runs.values()],
         "total": _counts(total),
-        "shipper_runs": shipper_runs,
+        "shipper_runs": shipper is not None,
+        "shipper": None if shipper is None else dict(shipper),
         "has_destination": found.has_destination,
         "waiting_since_ns": total.waiting_since_ns or None,
         "last_refusal": plain(found.said) or None,

@@ -7,6 +7,8 @@
 20261124T093015-4711-9f86d081-0000.segment.acks     what became of the records of a segment
 kept-0007.segment                                   what was kept of segments that went when the journal was full
 shipper@host.lease                                  locked by who sends from this machine
+shipper@host.state                                  how sending goes for it
+next@host.lease                                     locked by who is to send next, elsewhere
 """
 
 import re
@@ -21,6 +23,7 @@ __all__ = [
     "RECOVERED",
     "RING",
     "SEGMENT",
+    "STATE",
     "acks_of",
     "is_of_journal",
     "prefix_of",
@@ -33,6 +36,7 @@ SEGMENT: Final = ".segment"
 RING: Final = ".ring"
 ACKS: Final = ".acks"
 LEASE: Final = ".lease"
+STATE: Final = ".state"
 LOG: Final = "shipper.log"
 RECOVERED: Final = "recovered"
 KEPT: Final = "kept"
@@ -43,7 +47,7 @@ _PART = re.compile(rf"-(?:\d{{4,}}|{RECOVERED})$")
 def is_of_journal(path: Path) -> bool:
     """Whether a file is one that a journal may hold, by its name."""
     unfinished = path.name[0] == "." and path.suffix == ".new"
-    return unfinished or path.name.startswith(LOG) or path.suffix in {SEGMENT, RING, ACKS, LEASE}
+    return unfinished or path.name.startswith(LOG) or path.suffix in {SEGMENT, RING, ACKS, LEASE, STATE}
 
 
 def prefix_of(path: Path) -> str:

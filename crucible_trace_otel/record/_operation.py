@@ -16,12 +16,12 @@ from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 
-from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._calls import traced
 from crucible_trace_otel.record._context import context_of, living_context, operation_in, remote_parent
 from crucible_trace_otel.record._failure import Outcome, exception_attributes, hand_over, is_recorded, outcome_of
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id, trace_id_requested
+from crucible_trace_otel.record._late import keep_late, place_of
 from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, remember
 from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record._tracer import current_tracer
@@ -44,7 +44,7 @@ F = TypeVar("F")
 _UNRECORDED = 1  # the start of an operation while nobody has set up a tracer provider
 _WHEN_STARTED = (
     *("event_id", "ended", "span", "_outer", "_context", "_previous", "_parent", "_causes"),
-    *("_started_at", "_clock_offset", "_last_child_end", "_process"),
+    *("_started_at", "_clock_offset", "_last_child_end", "_process", "late"),
 )
 
 
@@ -81,6 +81,7 @@ class Operation:
     _parent = trace_api.INVALID_SPAN_CONTEXT
     _causes: Causes
     _started_at = _clock_offset = _last_child_end = _process = 0
+    late = 0  # how much came after the end of operations inside it, to be kept here
 
     def __init__(
         self,
@@ -134,10 +135,7 @@ class Operation:
         return self.span.is_recording()
 
     def _records(self) -> bool:
-        """Whether what is recorded now is kept; says once that it has ended, and ends what a broken-off loop left."""
-        if self.ended and self.span_context.is_valid:
-            name = f"{self.operation_name} {self.about!r}"
-            warn_once(f"ended {name}", f"{name} has ended: what is recorded on it afterwards is not kept.")
+        """Whether what is recorded now is kept here; ends what a broken-off loop left."""
         self._settle()
         return self.span.is_recording()
 
@@ -183,11 +181,15 @@ class Operation:
         if self.span.is_recording() and self._is_here():
             for key, value in clean(attributes, self._repairs).items():
                 self.span.set_attribute(key, value)
+        elif self.ended:
+            keep_late(self, None, attributes)
 
     @guarded(nothing)
     def link(self, link_type: str, target: LinkTarget) -> None:
-        """Add a causal link while it is going on."""
-        if self.span.is_recording():
+        """Add a causal link; after its end it is kept as what is late."""
+        if self.ended:
+            keep_late(self, None, causes_of(self.event_id, links={link_type: target}).attributes())
+        elif self.span.is_recording():
             link = self._causes.add(self.event_id, link_type, target)
             if link is not None and self._may_link(link.context):
                 self.span.add_link(link.context, link.attributes)
@@ -352,6 +354,8 @@ def emit_event(operation: Operation, name: str, attributes: Mapping[str, Any], t
     """Add an event to `operation`: the only line of this package that adds span events."""
     if operation.span.is_recording():
         operation.span.add_event(name, clean(attributes), time_ns or operation._now_ns())
+    elif operation.ended:
+        keep_late(operation, name, attributes)
 
 
 def record_moment(
@@ -364,24 +368,30 @@ def record_moment(
     depends_on: LinkTargets | None = None,
     links: Links | None = None,
 ) -> Recorded:
-    """Record something that happened at once inside `operation`, as a span of its own that others can link to."""
+    """Record something that happened at once inside `operation`, as a span of its own that others can link to.
+
+    After the end of `operation` it lies in the nearest one around it that goes on.
+    """
     about = one_line(subject)
     tracer = current_tracer()
-    if tracer is None or not operation._records():
+    place = None if tracer is None else place_of(operation)
+    if tracer is None or place is None:
         return Recorded(new_event_id(), trace_api.INVALID_SPAN_CONTEXT, name, about)
     event_id = new_event_id()
     causes = causes_of(event_id, parent, depends_on, links)
     common = {attr.CRUCIBLE_OPERATION_NAME: name, attr.CRUCIBLE_ABOUT: about, attr.CRUCIBLE_EVENT_ID: event_id}
-    start = max(operation._now_ns(), operation._last_child_end + _GAP_NS)
+    if place is not operation:
+        common[attr.CRUCIBLE_LATE_EVENT_ID] = operation.event_id
+    start = max(place._now_ns(), place._last_child_end + _GAP_NS)
     span = tracer.start_span(
         name,
-        trace_api.set_span_in_context(operation.span, context_api.get_current()),
+        trace_api.set_span_in_context(place.span, context_api.get_current()),
         attributes=clean({**common, **operation._inherited, **attributes, **causes.attributes()}),
-        links=[link for link in causes.links if link.context.span_id != operation.span_context.span_id],
+        links=[link for link in causes.links if link.context.span_id != place.span_context.span_id],
         start_time=start,
     )
-    operation._last_child_end = max(operation._now_ns(), start)
-    span.end(operation._last_child_end)
+    place._last_child_end = max(place._now_ns(), start)
+    span.end(place._last_child_end)
     recorded = Recorded(event_id, span.get_span_context(), name, about)
     remember(recorded, causes)
     return recorded

@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._late import keep_late, place_of_late
 from crucible_trace_otel.record._operation import Operation, record_moment
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._rows import CLOSED, OpenRows
@@ -125,8 +126,7 @@ class Training(Operation):
             self._windows.void(window, offset)
         if misplaced:
             raise TypeError(f"numbers are given by name, as in record_step(loss=0.3), not as {printable(misplaced)}")
-        if self._run._records() and self._records():
-            self._windows.add(events.STEPS_RECORDED, self._run._step_index(step), numbers)
+        self._add_step(step, numbers)
 
     @guarded(nothing)
     @_said_as("step_recorder")
@@ -138,9 +138,28 @@ class Training(Operation):
             self._windows.void(window, offset)
         if len(values) != len(names):
             raise TypeError(f"it takes {len(names)} values, {', '.join(map(printable, names))}, not {len(values)}")
-        if self._run._records() and self._records():
-            numbers = dict(zip(names, values, strict=True))
-            self._windows.add(events.STEPS_RECORDED, self._run._step_index(step), numbers)
+        self._add_step(step, dict(zip(names, values, strict=True)))
+
+    def _add_step(self, step: int | None, numbers: Mapping[str, Any]) -> None:
+        if self._takes_rows():
+            self._add_row(events.STEPS_RECORDED, self._run._step_index(step), numbers)
+
+    def _takes_rows(self) -> bool:
+        """Whether a row of now is kept, here or, after the end, elsewhere."""
+        return (self._run.ended or self._run._records()) and (self.ended or self._records())
+
+    def _add_row(self, event_name: str, step: int, numbers: Mapping[str, Any]) -> None:
+        """Keep a row: after the end of its epoch with the run, after the end of that with what is around it."""
+        if not self.ended:
+            self._windows.add(event_name, step, numbers)
+        elif self._run.ended:
+            values = with_template(attr.CRUCIBLE_WINDOW_LAST_TEMPLATE, doubles(numbers))
+            keep_late(self._run, event_name, {attr.CRUCIBLE_TRAINING_STEP_INDEX: step, **values})
+        else:
+            place_of_late(self)
+            index = self._given.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX)
+            known = {"epoch": index} if type(index) is int else {}
+            self._run._windows.add(event_name, step, {**known, **numbers})
 
     @guarded(nothing)
     def record_gradient(self, norm: float, *, step: int | None = None, **numbers: Any) -> None:
@@ -151,9 +170,9 @@ class Training(Operation):
             step: The step it belongs to; the last recorded one when not given.
             **numbers: Further norms or shares, by name.
         """
-        if self._run._records() and self._records():
+        if self._takes_rows():
             of_step = max(self._run._next_step - 1, 0) if step is None else as_step(step)
-            self._windows.add(events.GRADIENT_COMPUTED, of_step, {"norm": norm, **numbers})
+            self._add_row(events.GRADIENT_COMPUTED, of_step, {"norm": norm, **numbers})
 
     @guarded(not_recorded(spans.VALIDATION_RUN))
     def record_validation(self, **metrics: Any) -> Recorded:

@@ -6,6 +6,7 @@ import ssl
 import time
 from collections import deque
 from contextlib import suppress
+from multiprocessing import parent_process
 from pathlib import Path
 
 from opentelemetry.util.re import parse_env_headers
@@ -15,10 +16,11 @@ from crucible_trace_otel.journal.acks import Acks
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.sdk._settings import Settings
 from crucible_trace_otel.sdk._variables import otlp, switch, variable
+from crucible_trace_otel.ship.claim import Claim
 from crucible_trace_otel.ship.destination import Destination
 from crucible_trace_otel.ship.launch import start_process
-from crucible_trace_otel.ship.lease import is_held
-from crucible_trace_otel.ship.log import last_said
+from crucible_trace_otel.ship.lease import NEXT, holder_of
+from crucible_trace_otel.ship.telling import state_of
 from crucible_trace_otel.ship.thread import ShipperThread
 
 __all__ = ["Shipping", "destination"]
@@ -26,7 +28,6 @@ __all__ = ["Shipping", "destination"]
 _POLL_S = 0.01
 _AGAIN_S = 5.0
 _STARTING_S = 2.0
-_MINUTE_S = 60.0
 _BRIEFLY_S = 0.12
 
 
@@ -84,13 +85,14 @@ class Shipping:
         self._settings = settings
         self._directory = journal.writer.segments.directory
         self._destination = destination(settings)
+        is_worker = parent_process() is not None  # it repeats the settings of its program, which are no newer
+        self._claim = Claim(self._destination, 0 if is_worker else time.monotonic_ns())
         self.endpoint = self._destination.shown
         self._acks: dict[Path, Acks] = {}
         self._thread: ShipperThread | None = None
         self._mode = settings.ship
         self._looked = 0.0
         self._started = float("-inf")
-        self._began = time.time()
         self._marks: deque[tuple[Path, int]] = deque(maxlen=2)
         self._ensure()
         journal.writer.segments.opened = self._begun
@@ -127,8 +129,8 @@ class Shipping:
 
         What was stored more than a second ago and is not sent is trouble.
         """
-        # The log repeats itself once a minute at most; what was said before something was taken is no longer so.
-        said = "" if self.sent else last_said(self._directory, min(self._began, time.time() - _MINUTE_S))
+        state = state_of(self._directory)
+        said = state.said if state else ""
         if said or self._thread is not None:
             return said
         return "" if len(self._marks) > 1 and not self._is_settled(*self._marks[0]) else None
@@ -188,12 +190,37 @@ class Shipping:
             self._have_somebody_send()
 
     def _have_somebody_send(self) -> None:
-        if self._mode == "off" or (self._mode == "process" and is_held(self._directory)):
+        if self._mode == "off" or (self._somebody_sends() and self._mode == "process"):
             return
         if self._mode == "process" and not self._starts_process():
             self._mode = "thread"
         if self._mode == "thread" and (self._thread is None or not self._thread.is_alive()):
-            self._thread = ShipperThread(self._directory, self._destination, limit_bytes=self._settings.limit_bytes)
+            self._thread = ShipperThread(
+                self._directory,
+                self._destination,
+                limit_bytes=self._settings.limit_bytes,
+                since=self._claim.since,
+            )
+
+    def _somebody_sends(self) -> bool:
+        """Whether somebody sends from this directory, or is about to, who need not leave; says who has to."""
+        holder = holder_of(self._directory)
+        there = str(holder.get("to"))
+        there = f"{there} with other settings" if there == self.endpoint else there
+        if self._claim.gives_way_to(holder):
+            warn_once(
+                f"elsewhere {self._directory} {there}",
+                f"What is recorded in {self._directory} is sent to {there}, no longer to {self.endpoint}: a program "
+                "that was configured later says so. Programs that send to different places need a journal each.",
+            )
+        elif self._claim.outranks(holder):
+            warn_once(
+                f"here {self._directory} {there}",
+                f"What is recorded in {self._directory} was sent to {there}, as a program before this one said; "
+                f"all of it is sent to {self.endpoint} from now on.",
+            )
+        somebody = (holder, holder_of(self._directory, name=NEXT))
+        return any(each and not self._claim.outranks(each) for each in somebody)
 
     def _starts_process(self) -> bool:
         now = time.monotonic()
@@ -205,6 +232,7 @@ class Shipping:
             self._destination,
             linger_s=self._settings.linger_s,
             limit_bytes=self._settings.limit_bytes,
+            since=self._claim.since,
         ):
             return True
         warn_once(

@@ -294,6 +294,15 @@ CRUCIBLE_INTEGRITY_SEQUENCE: Final = "crucible.integrity.sequence"
 CRUCIBLE_INTEGRITY_SHA256: Final = "crucible.integrity.sha256"
 """SHA-256 of this record and the one before, hexadecimal."""
 
+CRUCIBLE_LATE_EVENT_ID: Final = "crucible.late.event_id"
+"""The operation that a record belongs to which came after its end: its `crucible.event.id`.
+
+The record stands on, or inside, the nearest operation around that one which had not ended.
+"""
+
+CRUCIBLE_LATE_NAME: Final = "crucible.late.name"
+"""The name of the event that came after the end of the operation it belongs to; absent for attributes and links."""
+
 CRUCIBLE_LINK_EVENT_ID: Final = "crucible.link.event_id"
 """Event id of the span that the link points at, 32 hexadecimal digits."""
 

@@ -144,6 +144,9 @@ The event form is met on import of traces written by others; this package record
 POLICY_UPDATED: Final = "policy_updated"
 """A policy was changed."""
 
+RECORDED_LATE: Final = "recorded_late"
+"""An event, attributes or links came after the end of the operation they belong to."""
+
 REWARD_RECEIVED: Final = "reward_received"
 """A reward was received."""
 

@@ -52,6 +52,7 @@ def _run(settings: dict[str, Any]) -> None:
         linger_s=settings["linger_s"],
         limit_bytes=settings["limit_bytes"],
         owner=settings["owner"],
+        since=settings["since"],
     ).run(stop)
 
 

@@ -29,16 +29,20 @@ _SHELL_S = 5.0
 _started: dict[Path, deque[float]] = {}
 
 
-def start_process(directory: Path, destination: Destination, *, linger_s: float, limit_bytes: int) -> bool:
+def start_process(
+    directory: Path, destination: Destination, *, linger_s: float, limit_bytes: int, since: int = 0
+) -> bool:
     """Start a process that sends what is in `directory`, and outlives this one; it is no child of this one.
 
-    Several may be started at once: one of them gets the lease, the others end.
+    Several may be started at once: one of them gets the lease, the others end. One that sends elsewhere, as an older
+    configuration says, leaves.
 
     Args:
         directory: Of the journal; made where it is missing.
         destination: Where to; goes through a pipe, never into the arguments or the environment.
         linger_s: How long it goes on trying when no writer is left.
         limit_bytes: What the journal may take on disk.
+        since: When the program was configured that says so, nanoseconds on the monotonic clock.
 
     Returns:
         False where none can be started, or where those that were started did not stay. Never raises.
@@ -50,6 +54,7 @@ def start_process(directory: Path, destination: Destination, *, linger_s: float,
         "linger_s": linger_s,
         "limit_bytes": limit_bytes,
         "owner": identity(),
+        "since": since,
     }
     content = json.dumps(settings).encode() + b"\n"
     if not _is_python() or len(content) > _PIPE_HOLDS or _comes_again(directory):

@@ -1,6 +1,5 @@
 """What the shipper says: a small file beside the journal, a line a minute at most for a trouble that goes on."""
 
-import calendar
 import os
 import time
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from typing import Final
 from crucible_trace_otel.journal import files
 from crucible_trace_otel.journal.layout import LOG
 
-__all__ = ["ShipperLog", "last_said", "log_of"]
+__all__ = ["ShipperLog", "log_of"]
 
 LONGEST: Final = 256 << 10
 _LONGEST_LINE = 1_000
@@ -27,19 +26,6 @@ def log_of(directory: Path) -> Path:
     return directory / LOG
 
 
-def last_said(directory: Path, since: float) -> str:
-    """The last line of the log without time and process, where it was written at or after `since`, seconds since 1970.
-
-    Empty where there is none. Never raises.
-    """
-    try:
-        line = files.read_from(log_of(directory)).decode("utf-8", "replace").rstrip("\n").rpartition("\n")[2]
-        said_at, _, text = line.split(" ", 2)
-        return text if calendar.timegm(time.strptime(said_at, _TIME)) >= int(since) else ""
-    except (OSError, ValueError):
-        return ""
-
-
 class ShipperLog:
     """Appends lines to `shipper.log`, readable by its owner only; at 256 KiB it becomes `shipper.log.1`.
 
@@ -53,8 +39,8 @@ class ShipperLog:
         self._secrets = sorted(filter(None, secrets), key=len, reverse=True)
         self._said: dict[str, tuple[float, float]] = {}
 
-    def say(self, kind: str, text: str) -> None:
-        """Add a line, unless one of this kind was added within the last minute. Never raises.
+    def say(self, kind: str, text: str) -> bool:
+        """Add a line, unless one of this kind was added within the last minute; whether it was added. Never raises.
 
         Of a kind that goes on for longer than an hour there are 20 lines a day.
         """
@@ -62,20 +48,36 @@ class ShipperLog:
         first, last = self._said.get(kind, (now, -_DAY_S))
         if now - last > _DAY_S / _OFTEN_A_DAY * 2:
             first = now  # it had stopped
-        if now - last < (_MINUTE_S if now - first < _HOUR_S else _DAY_S / _OFTEN_A_DAY):
-            return
+        if now - last < _interval(now - first):
+            return False
         if kind in self._said or len(self._said) < _MOST_KINDS:
             self._said[kind] = first, now
-        self._write(f"{time.strftime(_TIME, time.gmtime())} {os.getpid()} {self._plain(text)}\n")
+        self._add(text)
+        return True
 
-    def _plain(self, text: str) -> str:
+    def end(self, kinds: Iterable[str], text: str) -> None:
+        """Add a line which says that what was told by lines of these kinds is over, if any was. Never raises.
+
+        It counts as one of theirs: the next one of them comes an interval later.
+        """
+        now, is_told = time.monotonic(), False
+        for kind in kinds:
+            first, last = self._said.get(kind, (now, now))
+            self._said[kind] = first, last + _interval(now - first)
+            is_told = True
+        if is_told:
+            self._add(text)
+
+    def plain(self, text: str) -> str:
+        """`text` as it would stand in a line."""
         for secret in self._secrets:
             for shown in (secret, repr(secret)[1:-1]):
                 if len(shown) >= _SHORT_SECRET or text == shown:
                     text = text.replace(shown, "***")
         return "".join(each if each.isprintable() else " " for each in text)[:_LONGEST_LINE]
 
-    def _write(self, line: str) -> None:
+    def _add(self, text: str) -> None:
+        line = f"{time.strftime(_TIME, time.gmtime())} {os.getpid()} {self.plain(text)}\n"
         with suppress(Exception):  # a trouble that cannot be told of must not become another
             fd = files.open_append(self._path)
             try:
@@ -86,3 +88,8 @@ class ShipperLog:
                 files.write_all(fd, line.encode("utf-8", "replace"))
             finally:
                 os.close(fd)
+
+
+def _interval(going_on_s: float) -> float:
+    """Seconds from one line of a kind to the next, where it has gone on for so long."""
+    return _MINUTE_S if going_on_s < _HOUR_S else _DAY_S / _OFTEN_A_DAY

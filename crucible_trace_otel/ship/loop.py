@@ -19,10 +19,12 @@ from crucible_trace_otel.journal.reader import segments_in
 from crucible_trace_otel.journal.records import AckState
 from crucible_trace_otel.ship.answers import LONGEST_WAIT_S, Answer, Outcome
 from crucible_trace_otel.ship.batches import LARGEST_REQUEST, Piece, batches, deliver
+from crucible_trace_otel.ship.claim import Claim
 from crucible_trace_otel.ship.destination import Destination, transport
 from crucible_trace_otel.ship.following import Following
 from crucible_trace_otel.ship.lease import Lease
 from crucible_trace_otel.ship.log import ShipperLog
+from crucible_trace_otel.ship.telling import Telling
 from crucible_trace_otel.ship.watch import Seen, Watch, place_of
 
 __all__ = ["LIMIT_BYTES", "LINGER_S", "Pace", "Shipper", "ship_once"]
@@ -84,6 +86,8 @@ class Shipper:
         linger_s: How long it goes on trying once no writer lives and something is left.
         limit_bytes: What the journal may take on disk.
         owner: `liveness.identity()` of who asked for it: as good as a writer while that process lives.
+        since: When the program was configured that sends there, nanoseconds on the monotonic clock: who sends elsewhere
+            by an older configuration is asked to leave. By 0 nobody is.
     """
 
     def __init__(
@@ -94,14 +98,16 @@ class Shipper:
         linger_s: float = LINGER_S,
         limit_bytes: int = LIMIT_BYTES,
         owner: Mapping[str, Any] | None = None,
+        since: int = 0,
     ) -> None:
         self.directory = Path(directory).absolute()
         self.log = ShipperLog(self.directory, _secrets_of(destination))
         self.pace = Pace()
-        self._destination = destination
+        self._telling = Telling(self.directory, destination.shown, self.log)
         self._linger_s = linger_s
         self._limit_bytes = limit_bytes
         self._owner = owner
+        self._claim = Claim(destination, since)
         self._transport = transport(destination)
         self._following: dict[Path, Following] = {}
         self._wake = threading.Event()
@@ -118,8 +124,8 @@ class Shipper:
         """
         lease, has_had = None, False
         try:
-            lease = Lease(self.directory)
-            while lease.take(patience_s):
+            lease = Lease(self.directory, claim=self._claim)
+            while lease.take(patience_s, stop):
                 has_had = True
                 is_done = self._hold(lease, stop, until)
                 lease.release()
@@ -235,7 +241,7 @@ class Shipper:
         for batch in batches(pieces):
             answer = self._deliver(batch)
             self.pace.heard(answer, time.monotonic())
-            self._tell(answer)
+            self._telling.heard(answer, sum(one.waiting for one in self._following.values()))
             if self.pace.troubles:
                 break
         for following in taken:
@@ -266,19 +272,6 @@ class Shipper:
             here = min(refused, len(own))
             refused -= here
             self._following[path].note(state, own, here, said)
-
-    def _tell(self, answer: Answer) -> None:
-        to = self._destination.shown
-        said = f": {answer.said}" if answer.said else ""
-        match answer.outcome:
-            case Outcome.RETRY:
-                self.log.say("retry", f"{to} does not take spans now; all are kept and sent again{said}.")
-            case Outcome.PAUSED:
-                self.log.say("paused", f"{to} is not, or does not let us in; all is kept, and tried at times{said}.")
-            case _ if answer.rejected:
-                self.log.say("refused", f"{to} refused {answer.rejected} spans; they stay in the journal{said}.")
-            case _:
-                pass
 
     def _is_something_new(self) -> bool:
         """Whether there is something to do that was not there when the lease was let go."""

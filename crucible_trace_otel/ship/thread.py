@@ -21,10 +21,13 @@ class ShipperThread:
         directory: Of the journal.
         destination: Where to.
         limit_bytes: What the journal may take on disk.
+        since: As for `Shipper`.
     """
 
-    def __init__(self, directory: Path, destination: Destination, *, limit_bytes: int = LIMIT_BYTES) -> None:
-        self._shipper = Shipper(directory, destination, limit_bytes=limit_bytes, owner=identity())
+    def __init__(
+        self, directory: Path, destination: Destination, *, limit_bytes: int = LIMIT_BYTES, since: int = 0
+    ) -> None:
+        self._shipper = Shipper(directory, destination, limit_bytes=limit_bytes, owner=identity(), since=since)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="crucible-shipper", daemon=True)
         self._thread.start()

@@ -171,13 +171,24 @@ class Watch:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                if not self._lease.is_mine():
+                if not self._lease.is_mine() or self._gives_way():
                     return
                 self.look()
                 self._wait()
             except Exception as error:  # noqa: BLE001, PERF203 - the next second may be better
                 self._log.say("look", f"Looking at the journal failed: {place_of(error)}.")
                 self._stop.wait(_SECOND_S)
+
+    def _gives_way(self) -> bool:
+        """Whether another process is to send, elsewhere; says so."""
+        coming = self._lease.wanted_by()
+        if coming:
+            self._log.say(
+                "leave",
+                f"Leaves: process {coming.get('pid')} sends what is recorded here to {coming.get('to')}, "
+                "as a program says that was configured later.",
+            )
+        return bool(coming)
 
     def _wait(self) -> None:
         """Until a second has passed, a name has changed or a writer has died."""

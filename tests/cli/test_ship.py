@@ -9,6 +9,8 @@ import time
 import pytest
 
 from crucible_trace_otel.journal.accounting import examine
+from crucible_trace_otel.ship.claim import Claim
+from crucible_trace_otel.ship.destination import Destination
 from crucible_trace_otel.ship.lease import Lease
 from tests.backends.process import free_ports
 from tests.cli.running import ROOT, crucible_trace
@@ -80,13 +82,30 @@ def test_another_shipper_is_left_alone(journal):
     try:
         result = crucible_trace("ship", "--journal", journal, "--endpoint", "http://127.0.0.1:9")
         assert (result.exit_code, result.stdout) == (1, "")
-        assert "Another shipper of this machine sends from here already." in result.stderr
+        assert result.stderr.startswith(
+            f"Process {os.getpid()} of this machine sends from here already. `crucible-trace"
+        )
         answer(next(journal.glob("*.segment")), REFUSED, 0, 3)
         result = crucible_trace("resend", "--refused", "--journal", journal)
         assert result.exit_code == 0
         assert result.stdout == "3 refused spans will be sent again.\nThe shipper that runs does it.\n"
     finally:
         lease.release()
+
+
+def test_of_a_shipper_it_is_told_where_it_sends_and_what_to_do(journal):
+    claim = Claim(Destination("http://me:secret@elsewhere:4318/v1/traces?key=secret", headers={"x-key": "hidden"}), 1)
+    lease = Lease(journal, claim=claim)
+    assert lease.take()
+    try:
+        said = crucible_trace("ship", "--journal", journal, "--endpoint", "http://127.0.0.1:9").stderr
+    finally:
+        lease.release()
+    assert said == (
+        f"Process {os.getpid()} of this machine sends from here already, to http://elsewhere:4318/v1/traces. "
+        "A program that is configured with http://127.0.0.1:9/v1/traces takes over when it starts; "
+        f"or end that process (`kill {os.getpid()}`) and repeat this.\n"
+    )
 
 
 def test_resend_says_who_will_send(journal):

@@ -1,11 +1,16 @@
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
 from crucible_trace_otel.ship.lease import Lease
-from tests.cli.running import crucible_trace
+from crucible_trace_otel.ship.telling import state_of
+from tests.cli.running import ROOT, crucible_trace
+from tests.faults.collector import Misbehaving
 from tests.journal.acked import REFUSED, SENT, answer, operation, span, write_segment
+from tests.ship_process.recording import wait_for
 
 
 @pytest.fixture
@@ -42,8 +47,25 @@ def test_it_says_who_sends_since_when_something_waits_and_what_the_last_refusal_
         said = crucible_trace("status", "--journal", journal).stdout
     finally:
         lease.release()
-    assert "A shipper of this machine runs.\n" in said
+    assert f"Process {os.getpid()} of this machine sends.\n" in said
     assert "`crucible-trace ship`" not in said
+
+
+def test_it_says_where_is_sent_to_and_why_that_does_not_go_on(journal):
+    with Misbehaving("403") as collector:
+        command = [sys.executable, "-m", "crucible_trace_otel.cli", "ship", "--follow", "--journal", str(journal)]
+        with subprocess.Popen([*command, "--endpoint", collector.http_endpoint], cwd=ROOT) as process:
+            try:
+                assert wait_for(lambda: state_of(journal))
+                said = crucible_trace("status", "--journal", journal).stdout
+                shipper = json.loads(crucible_trace("status", "--journal", journal, "--json").stdout)["shipper"]
+            finally:
+                process.kill()
+    address = f"{collector.http_endpoint}/v1/traces"
+    assert f"Process {process.pid} of this machine sends to {address}.\nIt is paused since " in said
+    assert "HTTP 403" in said
+    assert (shipper["pid"], shipper["to"], shipper["state"]) == (process.pid, address, "paused")
+    assert json.loads(crucible_trace("status", "--journal", journal, "--json").stdout)["shipper"] is None
 
 
 def test_where_nothing_is_sent_from_all_is_stored(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from crucible_trace_otel.ship.destination import Destination
 from crucible_trace_otel.ship.lease import Lease, is_held, lease_of
 from crucible_trace_otel.ship.log import log_of
 from crucible_trace_otel.ship.loop import Pace, Shipper
+from crucible_trace_otel.ship.telling import state_of
 from tests.faults.collector import Misbehaving
 from tests.faults.collector_process import CollectorProcess
 from tests.ship_process.recording import ROOT, Recorder, wait_for, write_segment
@@ -323,6 +325,42 @@ def test_p37_a_collector_that_stays_away_is_one_line(tmp_path: Path, fast: None)
     with Misbehaving("503") as collector, shipping(tmp_path, collector.http_port):
         assert wait_for(lambda: len(collector.requests()) >= 10)
     assert len(log_of(tmp_path).read_text().splitlines()) == 1
+
+
+def test_p37_when_it_is_back_one_line_says_how_long_it_was_away_and_how_much_waited(tmp_path: Path, fast: None) -> None:
+    write_segment(tmp_path, 5, size=400)
+    with Misbehaving("503") as collector, shipping(tmp_path, collector.http_port):
+        assert wait_for(lambda: state_of(tmp_path))
+        waits = state_of(tmp_path)
+        assert wait_for(lambda: len(collector.requests()) >= 5)
+        assert state_of(tmp_path) == waits
+        collector.behave("403")
+        assert wait_for(lambda: state_of(tmp_path).state == "paused")
+        assert state_of(tmp_path).since_ns == waits.since_ns
+        assert "HTTP 403" in state_of(tmp_path).said
+        collector.behave("ok")
+        assert collector.wait_for_spans(5)
+        assert wait_for(lambda: state_of(tmp_path).state == "sending")
+    assert waits.state == "waiting"
+    assert "HTTP 503" in waits.said
+    assert state_of(tmp_path) is None  # nobody has the lease
+    lines = [line.split(" ", 2)[2] for line in log_of(tmp_path).read_text().splitlines()]
+    address = f"http://127.0.0.1:{collector.http_port}/v1/traces"
+    assert [line.split(address)[1].split(" ", 3)[:3] for line in lines] == [
+        ["", "does", "not"],
+        ["", "is", "not,"],
+        ["", "is", "back"],
+    ]
+    assert re.fullmatch(rf"{address} is back after \d+\.\d s; 2\.\d kB had waited\.", lines[2])
+
+
+def test_what_a_sender_that_is_gone_said_is_not_taken_for_the_state_of_the_next(tmp_path: Path) -> None:
+    for content in ("", "[]", "{}", '{"pid": 1, "started": 1, "state": "paused", "since_ns": 1, "said": "x"}'):
+        lease = Lease(tmp_path)
+        assert lease.take()
+        lease.path.with_suffix(".state").write_text(content)
+        assert state_of(tmp_path) is None
+        lease.release()
 
 
 def test_a_directory_that_is_deleted_and_made_again_is_sent_from_again(tmp_path: Path, fast: None) -> None:

@@ -77,6 +77,11 @@ def record_everything(folder) -> None:
             chain_of_itself = crucible.stage("loop", depends_on=stage).start()
             stage.link("depends_on", chain_of_itself)
             chain_of_itself.fail("a reason")
+        stage.set({"crucible.stage.index": 1})  # late, as what follows
+        stage.link("depends_on", first)
+        run.record_validation(accuracy=1)
+        run.record_step(loss=1.0)
+        run.stop_early("late")
         with crucible.deployment("d", environment="test", version="2", model=model) as deployment:
             deployment.load_model(folder / "m")
             with crucible.inference("one", batch_size=4):

@@ -37,7 +37,7 @@ MARKERS = frozenset(f"{operation}_{ending}" for operation in LONG for ending in 
 EVENTS = DECISIONS | words(
     """
     training_started training_completed epoch_started epoch_completed batch_processed loss_computed metric_recorded
-    gradient_computed steps_recorded step_abnormal checkpoint_saved checkpoint_loaded checkpoint_deleted
+    recorded_late gradient_computed steps_recorded step_abnormal checkpoint_saved checkpoint_loaded checkpoint_deleted
     early_stopped hyperparameter_tuned validation_run model_saved training_resumed stage_started stage_completed
     stage_failed stage_skipped stage_retried artifact_produced artifact_consumed deployment_initiated
     deployment_started model_loaded serving_started inference_completed canary_promoted deployment_rollback
@@ -93,6 +93,7 @@ _ATTRIBUTES = """
 @overflow
 @run: id name attempt state part previous_trace_id first_trace_id last_seen cause verdict
 @event: id
+@late: event_id name
 @link: type event_id reason
 @dependency: names span_ids types unknown cycle
 @chain: id name description

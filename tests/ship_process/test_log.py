@@ -43,8 +43,40 @@ def test_p37_a_trouble_that_goes_on_is_a_line_a_minute_then_twenty_a_day(
         log.say("retry", "nobody there")
         clock.now += 60
     assert lines() <= 80
-    log.say("other", "something else")
+    assert log.say("other", "something else")
     assert "something else" in log_of(tmp_path).read_text()
+
+
+def test_p37_a_collector_that_comes_and_goes_is_no_more_lines_than_one_that_stays_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    log = ShipperLog(tmp_path)
+
+    def come_and_go(times: int) -> int:
+        before = len(log_of(tmp_path).read_text().splitlines()) if log_of(tmp_path).exists() else 0
+        for _ in range(times):
+            told = {"retry"} if log.say("retry", "nobody there") else set()
+            clock.now += 5
+            log.end(told, "is back")
+            clock.now += 5
+        return len(log_of(tmp_path).read_text().splitlines()) - before
+
+    assert 50 <= come_and_go(360) <= 60
+    assert come_and_go(24 * 360) <= 20 + 2
+    lines = [line.rpartition(" ")[2] for line in log_of(tmp_path).read_text().splitlines()]
+    assert lines == ["there", "back"] * (len(lines) // 2)
+
+
+def test_an_end_is_told_where_its_beginning_was(tmp_path: Path) -> None:
+    log = ShipperLog(tmp_path)
+    log.end((), "is back")
+    assert not log_of(tmp_path).exists()
+    assert log.say("retry", "nobody there")
+    assert not log.say("retry", "nobody there")
+    log.end(["retry"], "is back")
+    assert len(log_of(tmp_path).read_text().splitlines()) == 2
 
 
 def test_it_is_private_one_line_each_and_never_holds_a_secret(tmp_path: Path) -> None:

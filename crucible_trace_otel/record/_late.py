@@ -1,0 +1,57 @@
+"""What comes after the end of the operation it belongs to: kept on the nearest one around it that goes on."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from crucible_trace_otel.errors import warn_once
+from crucible_trace_otel.record._values import clean
+from crucible_trace_otel.semconv import attributes as attr
+from crucible_trace_otel.semconv import events
+
+if TYPE_CHECKING:
+    from crucible_trace_otel.record._operation import Operation
+
+__all__ = ["keep_late", "place_of", "place_of_late"]
+
+_MOST = 32  # on one operation: what is late must not push out, at the SDK's limit, what was in time
+_TOO_MANY = "records that came after the end of what they belong to"
+
+
+def place_of(operation: "Operation") -> "Operation | None":
+    """Where a record of now belongs: on `operation`, after its end on what is around it. None where it is not kept."""
+    if operation.ended:
+        return place_of_late(operation)
+    return operation if operation._records() else None
+
+
+def place_of_late(operation: "Operation") -> "Operation | None":
+    """The nearest operation around `operation`, which has ended, that goes on; None where there is none.
+
+    Says once that it has ended.
+    """
+    around = operation.outer
+    while around is not None and not (around.is_recording and around._is_here()):
+        around = around.outer
+    if operation.span_context.is_valid:
+        name = f"{operation.operation_name} {operation.about!r}"
+        kept = "not kept" if around is None else f"kept on {around.operation_name} {around.about!r}"
+        warn_once(f"ended {name}", f"{name} has ended: what is recorded on it afterwards is {kept}.")
+    return around
+
+
+def keep_late(operation: "Operation", name: str | None, attributes: Mapping[str, Any]) -> None:
+    """Keep an event, or attributes without a name, of an operation that has ended."""
+    around = place_of_late(operation)
+    if around is None:
+        return
+    around.late += 1
+    if around.late > _MOST:
+        dropped: dict[str, int | str] = {
+            attr.CRUCIBLE_DROPPED_COUNT: around.late - _MOST,
+            attr.CRUCIBLE_DROPPED_REASON: _TOO_MANY,
+        }
+        around.span.set_attributes(dropped)
+        return
+    known = {attr.CRUCIBLE_LATE_EVENT_ID: operation.event_id, attr.CRUCIBLE_LATE_NAME: name}
+    said = clean({attr.CRUCIBLE_ABOUT: operation.about, **attributes, **known})
+    around.span.add_event(events.RECORDED_LATE, said, around._now_ns())
