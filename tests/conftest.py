@@ -12,7 +12,9 @@ from opentelemetry.util._once import Once
 
 from crucible_trace_otel import errors
 from crucible_trace_otel.record import _files, _links
+from crucible_trace_otel.record._event_log import use_event_log
 from crucible_trace_otel.record._keeping import use_step_keeper
+from crucible_trace_otel.record._metrics import use_meter_provider
 from crucible_trace_otel.record._tracer import use_tracer_provider
 from tests.record.reading import Recording
 
@@ -32,8 +34,12 @@ def _clean_recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     _files._saved.clear()
     use_tracer_provider(None)
     use_step_keeper(None)
+    use_event_log(None)
+    use_meter_provider(None)
     context_api.attach(Context())
     yield
+    use_event_log(None)
+    use_meter_provider(None)
     use_tracer_provider(None)
     use_step_keeper(None)
     context_api.attach(Context())

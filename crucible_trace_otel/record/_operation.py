@@ -18,11 +18,13 @@ from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 
 from crucible_trace_otel.record._calls import traced
 from crucible_trace_otel.record._context import context_of, living_context, operation_in, remote_parent
+from crucible_trace_otel.record._event_log import is_logged
 from crucible_trace_otel.record._failure import Outcome, exception_attributes, hand_over, is_recorded, outcome_of
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id, trace_id_requested
 from crucible_trace_otel.record._late import keep_late, place_of
 from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, remember
+from crucible_trace_otel.record._metrics import measure_event, measure_span
 from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record._tracer import current_tracer
 from crucible_trace_otel.record._values import Repairs, clean, one_line
@@ -293,6 +295,7 @@ class Operation:
                 self._outer._last_child_end = max(self._outer._last_child_end, end)
             if self._is_here():
                 self.span.end(end)
+                measure_span(self.operation_name, self.span, end - self._started_at)
 
     def _is_here(self) -> bool:
         """Whether this process started it: a forked child leaves the spans of its parent to the parent."""
@@ -351,9 +354,12 @@ class Operation:
 
 @guarded(nothing)
 def emit_event(operation: Operation, name: str, attributes: Mapping[str, Any], time_ns: int | None = None) -> None:
-    """Add an event to `operation`: the only line of this package that adds span events."""
+    """Record an event of `operation`, as a span event, a log record, or both: the only place that adds span events."""
     if operation.span.is_recording():
-        operation.span.add_event(name, clean(attributes), time_ns or operation._now_ns())
+        cleaned, at = clean(attributes), time_ns or operation._now_ns()
+        if not is_logged(operation.span, name, cleaned, at):
+            operation.span.add_event(name, cleaned, at)
+        measure_event(name, cleaned, operation.span)
     elif operation.ended:
         keep_late(operation, name, attributes)
 
@@ -392,6 +398,7 @@ def record_moment(
     )
     place._last_child_end = max(place._now_ns(), start)
     span.end(place._last_child_end)
+    measure_span(name, span, 0)
     recorded = Recorded(event_id, span.get_span_context(), name, about)
     remember(recorded, causes)
     return recorded

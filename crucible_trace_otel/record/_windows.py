@@ -14,6 +14,7 @@ from typing import Any
 from crucible_trace_otel.journal.series import ColumnSummary, described
 from crucible_trace_otel.journal.slots import MOST_ROWS, KeptWindow, WindowHead
 from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._metrics import WindowMeter
 from crucible_trace_otel.record._operation import Operation, emit_event
 from crucible_trace_otel.record._rows import CLOSED, OpenRows, kinds_of
 from crucible_trace_otel.record._values import Repairs, clean, with_template
@@ -74,6 +75,7 @@ class StepWindows:
     def __init__(self, owner: Operation, *totals: StepTotals) -> None:
         self._owner = owner
         self._totals = totals
+        self._meter = WindowMeter()
         self._open: dict[tuple[str, tuple[str, ...]], OpenRows] = {}
         self.current = CLOSED
         """Of the steps, the window that took the last row that had to be looked at."""
@@ -211,6 +213,7 @@ class StepWindows:
                     totals.add(name, column, at)
             holder = self._holder(at[1])
             self._emit(window, _marked(attributes, window.repairs), holder, at[1])
+            self._meter.measure(window.event_name, columns, numbers, holder.span)
         if window.slot is not None and not window.missing:
             window.keeper.free(window.slot)
 

@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import Mapping
 from multiprocessing.util import Finalize, register_after_fork
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as trace_api
 
@@ -23,12 +23,17 @@ from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.journal.writer import Sync
 from crucible_trace_otel.record._windows import keep_what_waits
 from crucible_trace_otel.sdk._handle import AT_EXIT, EXIT_S, FLUSH_S, Handle, Report
-from crucible_trace_otel.sdk._providers import connect, foreign_provider, own_provider
+from crucible_trace_otel.sdk._providers import connect, foreign_provider, own_provider, resource_of
 from crucible_trace_otel.sdk._recorder import Recorder
 from crucible_trace_otel.sdk._sender import Sender
 from crucible_trace_otel.sdk._settings import Settings, read_settings
 from crucible_trace_otel.sdk._shipping import Shipping
+from crucible_trace_otel.sdk._signals import Signals, check_providers
 from crucible_trace_otel.sdk._upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from opentelemetry._logs import LoggerProvider
+    from opentelemetry.metrics import MeterProvider
 
 __all__ = ["Handle", "Report", "configure", "flush", "shutdown"]
 
@@ -52,6 +57,9 @@ def configure(
     console: bool | None = None,
     ship: str | None = None,
     tracer_provider: trace_api.TracerProvider | None = None,
+    meter_provider: "MeterProvider | None" = None,
+    logger_provider: "LoggerProvider | None" = None,
+    event_signal: str | None = None,
     resource_attributes: Mapping[str, Any] | None = None,
 ) -> Handle:
     """Say where what is recorded goes. Called again, the second call replaces the first.
@@ -69,6 +77,12 @@ def configure(
         ship: Who sends what the journal holds (`CRUCIBLE_SHIP`): `process`, one that outlives this one and reports its
             crash; `thread`, one of this process; `off`, nobody, until `crucible-trace ship` does.
         tracer_provider: A provider of your own to record through; OpenTelemetry's global one is left alone then.
+        meter_provider: What numbers are measured through: losses, durations, counts. When nobody says, OpenTelemetry's
+            global one, if somebody has set it; else one that sends to the endpoint, if `OTEL_METRICS_EXPORTER=otlp`.
+        logger_provider: What takes the log records that events become. When nobody says, OpenTelemetry's global one,
+            if somebody has set it; else one that sends to the endpoint.
+        event_signal: What events become (`CRUCIBLE_EVENT_SIGNAL`): `spans`, events of their spans; `logs`, log records,
+            windows of steps and exceptions excepted, which are both; or `both`.
         resource_attributes: More about this process, added to `OTEL_RESOURCE_ATTRIBUTES`.
 
     Returns:
@@ -87,7 +101,9 @@ def configure(
         headers=headers,
         console=console,
         ship=ship,
+        event_signal=event_signal,
     )
+    check_providers(meter_provider, logger_provider)
     with _lock:
         provider = foreign_provider(tracer_provider)
         if provider is not None and (service_name is not None or resource_attributes is not None):
@@ -95,7 +111,10 @@ def configure(
                 "resource kept", "The tracer provider that was set up before keeps its service name and resource."
             )
         recorder = _recorder(settings, sends=provider is None or endpoint is not None)
-        return _begin(provider or own_provider(settings), recorder)
+        handle = _begin(provider or own_provider(settings), recorder)
+        resource = resource_of(provider, settings)
+        recorder.signals = Signals(settings, resource, recorder, meter_provider, logger_provider)
+        return handle
 
 
 def _begin(provider: Any, recorder: Recorder) -> Handle:

@@ -17,24 +17,29 @@ _REDIRECT = 3
 
 
 class ReadingSession(requests.Session):
-    """A session that follows no redirect and knows how many spans of its last request were not taken."""
+    """A session that follows no redirect and knows how much of its last request was not taken.
 
-    def __init__(self) -> None:
+    Args:
+        what: It sends: `spans`.
+    """
+
+    def __init__(self, what: str = "spans") -> None:
         super().__init__()
+        self._what = what
         self.rejected = 0
-        """Spans the last answer says were not taken; very many where it is no answer of a collector."""
+        """What the last answer says was not taken; very many where it is no answer of a collector."""
 
     def request(self, method: Any, url: Any, *arguments: Any, **options: Any) -> requests.Response:
         """Send as `requests` does, and read the answer."""
         response = super().request(method, url, *arguments, **{**options, "allow_redirects": False})
         self.rejected, said = _read(response)
         if self.rejected:
-            warn_once(f"answer {url!r} {said}", f"{response.url} did not take all spans: {said[:_LONGEST]}")
+            warn_once(f"answer {url!r} {said}", f"{response.url} did not take all {self._what}: {said[:_LONGEST]}")
         return response
 
 
 def _read(response: requests.Response) -> tuple[int, str]:
-    """How many spans an answer with a success status did not take, and why."""
+    """How much an answer with a success status did not take, and why: the answers to all signals are alike."""
     kind = response.status_code // 100
     if kind not in _TAKEN_FOR_SUCCESS:
         return 0, ""

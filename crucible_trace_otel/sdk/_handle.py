@@ -42,6 +42,10 @@ class Report:
     """Spans the collector took."""
     refused: int = 0
     """Spans the collector turned down for good; the journal keeps them."""
+    log_records: int = 0
+    """Log records of events that this package sends itself."""
+    log_records_acknowledged: int = 0
+    """Log records the collector took."""
     endpoint: str | None = None
     """Where they were sent; None where nothing is sent."""
     complete: bool = False
@@ -69,11 +73,14 @@ class Handle:
         drain(timeout)
         recorded = self._recorder.recorded
         left = max(0.0, until - time.monotonic())
+        is_settled = False
         if self._recorder.shipping is not None:
-            return self._report(recorded, is_settled=self._recorder.shipping.wait(left))
-        if self._recorder.sender is not None and not self._closed:
+            is_settled = self._recorder.shipping.wait(left)
+        elif self._recorder.sender is not None and not self._closed:
             self._recorder.sender.force_flush(int(left * 1_000))
-        return self._report(recorded)
+        if self._recorder.signals is not None and not self._closed:
+            self._recorder.signals.flush(max(0.0, until - time.monotonic()))
+        return self._report(recorded, is_settled=is_settled)
 
     @guarded(lambda *_, **__: Report())
     def shutdown(self, timeout: float = EXIT_S, *, how: str = "shutdown") -> Report:
@@ -90,6 +97,8 @@ class Handle:
         drain(timeout / 2 if recorder.sender or recorder.shipping else timeout)  # the other half is for sending
         give_up()
         recorded, is_settled = recorder.recorded, False
+        if recorder.signals is not None:
+            recorder.signals.begin_end()
         if recorder.journal is not None:
             self._tell_of_open(recorder.journal)
             if recorder.steps is not None:
@@ -100,6 +109,8 @@ class Handle:
             is_settled = recorder.shipping.end(left)
         elif recorder.sender is not None:
             recorder.sender.shutdown(left)
+        if recorder.signals is not None:
+            recorder.signals.end(max(0.0, until - time.monotonic()))
         self._closed = True
         report = self._report(recorded, is_settled=is_settled)
         _say(report, recorder)
@@ -120,6 +131,7 @@ class Handle:
         complete = sender is not None and acknowledged >= recorded and not sender.has_missed
         if shipping is not None:
             complete = is_settled and not refused and not lost
+        logs = self._recorder.signals.logs if self._recorder.signals else None
         return Report(
             recorded=recorded,
             stored=journal.stored if journal else 0,
@@ -127,7 +139,9 @@ class Handle:
             acknowledged=acknowledged,
             refused=refused,
             endpoint=sender.endpoint if sender else shipping.endpoint if shipping else None,
-            complete=complete,
+            complete=complete and (logs is None or logs.acknowledged >= logs.emitted),
+            log_records=logs.emitted if logs else 0,
+            log_records_acknowledged=logs.acknowledged if logs else 0,
         )
 
     def _tell_of_open(self, journal: JournalSpanProcessor) -> None:
@@ -155,6 +169,10 @@ def _say(report: Report, recorder: Recorder) -> None:
     """One line about what did not arrive, and where it is."""
     journal, shipping = recorder.journal, recorder.shipping
     missing = report.recorded - report.acknowledged
+    logs = recorder.signals.logs if recorder.signals else None
+    if logs is not None and report.log_records_acknowledged < report.log_records:
+        said = "%d of %d log records of events were not acknowledged by %s; they are not sent again."
+        _warn(said, report.log_records - report.log_records_acknowledged, report.log_records, logs.endpoint)
     if report.lost and journal is not None:
         _warn("%d of %d spans could not be stored in %s.", report.lost, report.recorded, journal.directory)
     if shipping is not None and journal is not None:

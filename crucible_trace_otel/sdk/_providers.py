@@ -18,7 +18,7 @@ from crucible_trace_otel.sdk._ids import id_generator
 from crucible_trace_otel.sdk._recorder import Recorder, Switch
 from crucible_trace_otel.sdk._settings import Settings, span_limits
 
-__all__ = ["connect", "foreign_provider", "own_provider"]
+__all__ = ["connect", "foreign_provider", "own_provider", "resource_of"]
 
 _own: "WeakSet[TracerProvider]" = WeakSet()
 _switches: "WeakKeyDictionary[Any, Switch]" = WeakKeyDictionary()
@@ -43,7 +43,7 @@ def foreign_provider(given: trace_api.TracerProvider | None) -> trace_api.Tracer
 def own_provider(settings: Settings) -> TracerProvider:
     """A provider made for `settings`; OpenTelemetry's global one from now on, where nobody has set that."""
     provider = TracerProvider(
-        resource=Resource.create(clean(settings.resource_attributes)),
+        resource=resource_of(None, settings),
         id_generator=id_generator(),
         span_limits=span_limits(),
         shutdown_on_exit=False,
@@ -52,6 +52,12 @@ def own_provider(settings: Settings) -> TracerProvider:
     if isinstance(_global_provider(), (ProxyTracerProvider, NoneType)):
         trace_api.set_tracer_provider(provider)
     return provider
+
+
+def resource_of(provider: Any, settings: Settings) -> Resource:
+    """What `provider` says of this process; where it says nothing, what `settings` do."""
+    own = getattr(provider, "resource", None)
+    return own if isinstance(own, Resource) else Resource.create(clean(settings.resource_attributes))
 
 
 def _global_provider() -> trace_api.TracerProvider | None:

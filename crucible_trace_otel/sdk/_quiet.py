@@ -1,4 +1,4 @@
-"""One sentence about a collector that does not take spans, instead of the exporters' line for each attempt."""
+"""One sentence about a collector that does not take what is sent, instead of the exporters' line for each attempt."""
 
 import logging
 import threading
@@ -12,6 +12,8 @@ __all__ = ["Speaker", "speaking_for"]
 
 _EXPORTERS = (
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.exporter.otlp.proto.http._log_exporter",
+    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
     "opentelemetry.exporter.otlp.proto.grpc.exporter",
 )
 _LONGEST = 300
@@ -22,6 +24,7 @@ class Speaker(Protocol):
     """Who sends."""
 
     endpoint: str
+    what: str
     closed: bool
 
 
@@ -33,7 +36,8 @@ class _OneSentence(logging.Filter):
             return True
         if not speaker.closed:  # what is given up at the end is told in numbers
             said = " ".join(record.getMessage().split())[:_LONGEST]
-            warn_once(f"sending {speaker.endpoint}", f"{speaker.endpoint} did not take spans at the first try: {said}")
+            what = f"{speaker.endpoint} did not take {speaker.what} at the first try: {said}"
+            warn_once(f"sending {speaker.endpoint}", what)
         return False
 
 

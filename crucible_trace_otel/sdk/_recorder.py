@@ -3,6 +3,7 @@
 import os
 import weakref
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -12,6 +13,9 @@ from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.journal.ring import StepRing
 from crucible_trace_otel.sdk._sender import Sender
 from crucible_trace_otel.sdk._shipping import Shipping
+
+if TYPE_CHECKING:
+    from crucible_trace_otel.sdk._signals import Signals
 
 __all__ = ["Recorder", "Switch"]
 
@@ -37,6 +41,8 @@ class Recorder:
         self.steps = StepRing(journal.writer.segments, journal.writer.append) if journal is not None else None
         self.sender = sender
         self.shipping = shipping
+        self.signals: Signals | None = None
+        """Log records and metrics beside the spans."""
         self._counted = 0
         self._console = console
         self._others = [processor for processor in (console, sender) if processor is not None]
@@ -73,6 +79,8 @@ class Recorder:
         self._counted = 0
         if self.sender is not None:
             self.sender.forget()
+        if self.signals is not None:
+            self.signals.forget()
 
 
 class Switch(SpanProcessor):

@@ -29,17 +29,38 @@ from crucible_trace_otel.sdk._variables import (
 )
 from crucible_trace_otel.semconv import attributes as attr
 
-__all__ = ["Protocol", "Settings", "Ship", "read_settings", "span_limits"]
+__all__ = [
+    "COMPRESSIONS",
+    "EventSignal",
+    "Protocol",
+    "Settings",
+    "Ship",
+    "Signal",
+    "Target",
+    "read_settings",
+    "span_limits",
+]
 
 Protocol = Literal["http/protobuf", "grpc"]
 _PROTOCOLS: tuple[Protocol, ...] = ("http/protobuf", "grpc")
 Ship = Literal["process", "thread", "off"]
 _SHIPS: tuple[Ship, ...] = ("process", "thread", "off")
-_COMPRESSIONS = ("none", "gzip", "deflate")
+EventSignal = Literal["spans", "logs", "both"]
+_EVENT_SIGNALS: tuple[EventSignal, ...] = ("spans", "logs", "both")
+Signal = Literal["TRACES", "LOGS", "METRICS"]
+COMPRESSIONS = ("none", "gzip", "deflate")
 _JOURNAL = ".crucible"
 _QUEUE = 16_384  # the SDK's 2,048 overflow at 400 spans a second, and what overflows is not sent
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TRACES_PATH = "/v1/traces"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where one signal is sent."""
+
+    endpoint: str
+    protocol: Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +95,12 @@ class Settings:
     """Spans in one request, at most."""
     schedule_delay_ms: int
     console: bool
+    event_signal: EventSignal
+    """What events become."""
+    logs: Target | None
+    """Where log records of ours are sent; None for nowhere."""
+    metrics: Target | None
+    """Where metrics of ours are sent; None for nowhere."""
 
 
 def read_settings(
@@ -86,6 +113,7 @@ def read_settings(
     headers: Mapping[str, str] | None,
     console: bool | None,
     ship: str | None = None,
+    event_signal: str | None = None,
 ) -> Settings:
     """Check the arguments and the environment.
 
@@ -93,6 +121,7 @@ def read_settings(
         ConfigurationError: An argument cannot be used. A variable that cannot be used is a warning and its default.
     """
     chosen = _protocol(protocol, endpoint)
+    events_become = _event_signal(event_signal)
     queue_size = variable("OTEL_BSP_MAX_QUEUE_SIZE", positive, _QUEUE)
     return Settings(
         resource_attributes=_resource_attributes(service_name, resource_attributes),
@@ -101,7 +130,7 @@ def read_settings(
         protocol=chosen,
         headers=_headers(headers, chosen),
         timeout_s=variable(otlp("TIMEOUT"), seconds, 10.0),
-        compression=variable(otlp("COMPRESSION"), one_of(_COMPRESSIONS), None),
+        compression=variable(otlp("COMPRESSION"), one_of(COMPRESSIONS), None),
         certificates=(_path("CERTIFICATE"), _path("CLIENT_KEY"), _path("CLIENT_CERTIFICATE")),
         ship=_ship(ship),
         linger_s=variable("CRUCIBLE_SHIP_LINGER", seconds_or_off, 600.0),
@@ -113,6 +142,9 @@ def read_settings(
         batch_size=min(queue_size, variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", positive, 512)),
         schedule_delay_ms=variable("OTEL_BSP_SCHEDULE_DELAY", positive, 5_000),
         console=variable("CRUCIBLE_CONSOLE", switch, default=False) if console is None else bool(console),
+        event_signal=events_become,
+        logs=None if events_become == "spans" else _target(endpoint, protocol, "LOGS", by_default="otlp"),
+        metrics=_target(endpoint, protocol, "METRICS", by_default="none"),
     )
 
 
@@ -199,13 +231,31 @@ def _ship(given: str | None) -> Ship:
     raise ConfigurationError(f"ship={given!r} is no way of sending; use 'process', 'thread' or 'off'.")
 
 
+def _event_signal(given: str | None) -> EventSignal:
+    said = variable("CRUCIBLE_EVENT_SIGNAL", one_of(_EVENT_SIGNALS), "spans") if given is None else given
+    for signal in _EVENT_SIGNALS:
+        if said == signal:
+            return signal
+    raise ConfigurationError(f"event_signal={given!r} is nothing that events become; use 'spans', 'logs' or 'both'.")
+
+
+def _target(endpoint: str | None, protocol: str | None, signal: Signal, *, by_default: str) -> Target | None:
+    """Where a signal is sent that is not sent from the journal; `by_default`: its exporter where nobody says."""
+    exporters = variable(f"OTEL_{signal}_EXPORTER", str, by_default).lower().split(",")
+    if "otlp" not in map(str.strip, exporters):
+        return None
+    chosen = _protocol(protocol, endpoint, signal)
+    address = _endpoint(endpoint, chosen, signal)
+    return None if address is None else Target(address, chosen)
+
+
 def _path(setting: str) -> str | None:
     """A file that a standard variable names, from wherever the process that sends may run."""
     said = os.environ.get(otlp(setting), "").strip()
     return str(Path(said).absolute()) if said else None
 
 
-def _protocol(given: str | None, endpoint: str | None) -> Protocol:
+def _protocol(given: str | None, endpoint: str | None, signal: Signal = "TRACES") -> Protocol:
     if given is not None:
         for protocol in _PROTOCOLS:
             if given == protocol:
@@ -213,22 +263,22 @@ def _protocol(given: str | None, endpoint: str | None) -> Protocol:
         raise ConfigurationError(
             f"protocol={given!r} is none that OTLP is sent by here; use 'http/protobuf' or 'grpc'."
         )
-    said: Protocol | None = variable(otlp("PROTOCOL"), one_of(_PROTOCOLS), None)
+    said: Protocol | None = variable(otlp("PROTOCOL", signal), one_of(_PROTOCOLS), None)
     if said is not None:
         return said
-    address = endpoint if isinstance(endpoint, str) else os.environ.get(otlp("ENDPOINT"), "")
+    address = endpoint if isinstance(endpoint, str) else os.environ.get(otlp("ENDPOINT", signal), "")
     return "grpc" if address.rstrip("/").endswith(":4317") else "http/protobuf"
 
 
-def _endpoint(given: str | None, protocol: Protocol) -> str | None:
+def _endpoint(given: str | None, protocol: Protocol, signal: Signal = "TRACES") -> str | None:
     if given is not None:
         problem = _problem_of_endpoint(given, protocol)
         if problem:
             raise ConfigurationError(f"endpoint={given!r} {problem}; give something like 'http://localhost:4318'.")
-        return _for_traces(given, protocol)
-    if variable("OTEL_TRACES_EXPORTER", str, "otlp").strip().lower() == "none":
+        return _below(given, protocol, signal)
+    if variable(f"OTEL_{signal}_EXPORTER", str, "otlp").strip().lower() == "none":
         return None
-    name = otlp("ENDPOINT")
+    name = otlp("ENDPOINT", signal)
     said = os.environ.get(name, "").strip()
     if not said:
         return None
@@ -238,7 +288,7 @@ def _endpoint(given: str | None, protocol: Protocol) -> str | None:
             f"{name}={said}", f"{name}={said!r} {problem}: nothing is sent. Give something like http://localhost:4318."
         )
         return None
-    return said if "TRACES" in name else _for_traces(said, protocol)
+    return said if signal in name else _below(said, protocol, signal)
 
 
 def _problem_of_endpoint(address: Any, protocol: Protocol) -> str:
@@ -254,11 +304,11 @@ def _problem_of_endpoint(address: Any, protocol: Protocol) -> str:
     return "" if host and not any(sign.isspace() for sign in address) else "names no host"
 
 
-def _for_traces(address: str, protocol: Protocol) -> str:
-    """The address of the traces signal below a base address, as the OTLP specification puts it together."""
-    if protocol == "grpc" or address.rstrip("/").endswith(_TRACES_PATH):
+def _below(address: str, protocol: Protocol, signal: Signal) -> str:
+    """The address of a signal below a base address, as the OTLP specification puts it together."""
+    if protocol == "grpc" or (signal == "TRACES" and address.rstrip("/").endswith(_TRACES_PATH)):
         return address
-    return address.rstrip("/") + _TRACES_PATH
+    return f"{address.rstrip('/').removesuffix(_TRACES_PATH)}/v1/{signal.lower()}"
 
 
 def _headers(given: Mapping[str, str] | None, protocol: Protocol) -> dict[str, str] | None:

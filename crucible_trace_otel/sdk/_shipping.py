@@ -124,6 +124,15 @@ class Shipping:
         return sum(acks.refused for acks in self._acks_now())
 
     @property
+    def backlog(self) -> int:
+        """Bytes in the segments of this process that are neither sent nor refused."""
+        waiting = 0
+        for acks in self._acks_now():
+            with suppress(OSError):  # a segment that was sent and deleted
+                waiting += max(0, acks.segment.stat().st_size - acks.settled_to())
+        return waiting
+
+    @property
     def trouble(self) -> str | None:
         """Why what is not sent waits; None where that is not known to be any trouble.
 

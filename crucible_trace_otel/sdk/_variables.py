@@ -27,9 +27,9 @@ T = TypeVar("T")
 _UNITS = {"k": 10, "m": 20, "g": 30, "t": 40}
 
 
-def otlp(setting: str) -> str:
-    """The name of the OTLP variable that counts for traces: its own where it is set, else the general one."""
-    own = f"OTEL_EXPORTER_OTLP_TRACES_{setting}"
+def otlp(setting: str, signal: str = "TRACES") -> str:
+    """The name of the OTLP variable that counts for a signal: its own where it is set, else the general one."""
+    own = f"OTEL_EXPORTER_OTLP_{signal}_{setting}"
     return own if os.environ.get(own, "").strip() else f"OTEL_EXPORTER_OTLP_{setting}"
 
 

@@ -3687,7 +3687,7 @@ METRICS: Final[Mapping[str, MetricDefinition]] = {
         brief="Latest value of a metric of the user's.",
         stability="development",
         requirement_level="recommended",
-        attributes={"crucible.metric.name": "required"},
+        attributes={"crucible.metric.name": "required", "crucible.operation.name": "recommended"},
         operations=("training_run",),
     ),
     "crucible.training.run.duration": MetricDefinition(

@@ -1,4 +1,4 @@
-"""A loopback OTLP receiver: keeps every span and metric it is sent, by HTTP and by gRPC, exactly as decoded."""
+"""A loopback OTLP receiver: keeps every span, metric and log record, by HTTP and by gRPC, exactly as decoded."""
 
 from __future__ import annotations
 
@@ -11,9 +11,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import grpc
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import (
+    LogsServiceServicer,
+    add_LogsServiceServicer_to_server,
+)
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
+    MetricsServiceServicer,
+    add_MetricsServiceServicer_to_server,
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -28,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+    from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
     from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
     from opentelemetry.proto.resource.v1.resource_pb2 import Resource
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -64,6 +74,7 @@ class Sink:
         self._arrived = threading.Condition()
         self._spans: list[ReceivedSpan] = []
         self._metrics: list[Metric] = []
+        self._logs: list[LogRecord] = []
         self._headers: list[dict[str, str]] = []
         self._http = _HttpServer((host, http_port), self)
         self._http_thread = threading.Thread(
@@ -72,7 +83,9 @@ class Sink:
         # Without SO_REUSEPORT two sinks cannot share a port by accident and each see a part.
         options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MESSAGE_LIMIT)]
         self._grpc = grpc.server(ThreadPoolExecutor(max_workers=4), options=options)
-        add_TraceServiceServicer_to_server(_GrpcServicer(self), self._grpc)
+        add_TraceServiceServicer_to_server(_Traces(self), self._grpc)
+        add_MetricsServiceServicer_to_server(_Metrics(self), self._grpc)
+        add_LogsServiceServicer_to_server(_Logs(self), self._grpc)
         self.http_port: int = self._http.server_address[1]
         self.grpc_port: int = self._grpc.add_insecure_port(f"{host}:{grpc_port}")
         self.http_endpoint = f"http://{host}:{self.http_port}"
@@ -121,6 +134,11 @@ class Sink:
         with self._arrived:
             return list(self._metrics)
 
+    def logs(self) -> list[LogRecord]:
+        """Return the received log records."""
+        with self._arrived:
+            return list(self._logs)
+
     def wait(self, enough: Callable[[Sink], bool], *, seconds: float = 30.0) -> bool:
         """Wait until `enough(sink)` holds, asking at each arrival; False when the time ran out."""
         deadline = time.monotonic() + seconds
@@ -153,6 +171,17 @@ class Sink:
             )
             self._arrived.notify_all()
 
+    def keep_logs(self, request: ExportLogsServiceRequest) -> None:
+        """Store what one logs request carries."""
+        with self._arrived:
+            self._logs.extend(
+                record
+                for group in request.resource_logs
+                for scoped in group.scope_logs
+                for record in scoped.log_records
+            )
+            self._arrived.notify_all()
+
 
 class _HttpServer(ThreadingHTTPServer):
     daemon_threads = True
@@ -177,6 +206,9 @@ class _HttpHandler(BaseHTTPRequestHandler):
         elif self.path.endswith("/v1/metrics"):
             self.server.sink.keep_metrics(ExportMetricsServiceRequest.FromString(body))
             self._answer(200, ExportMetricsServiceResponse().SerializeToString())
+        elif self.path.endswith("/v1/logs"):
+            self.server.sink.keep_logs(ExportLogsServiceRequest.FromString(body))
+            self._answer(200, ExportLogsServiceResponse().SerializeToString())
         else:
             self._answer(404, b"")
 
@@ -191,7 +223,7 @@ class _HttpHandler(BaseHTTPRequestHandler):
         """Say nothing: a test reads what arrived, not the access log."""
 
 
-class _GrpcServicer(TraceServiceServicer):
+class _Traces(TraceServiceServicer):
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
 
@@ -200,3 +232,25 @@ class _GrpcServicer(TraceServiceServicer):
     ) -> ExportTraceServiceResponse:
         self._sink.keep_traces(request)
         return ExportTraceServiceResponse()
+
+
+class _Metrics(MetricsServiceServicer):
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def Export(  # noqa: N802
+        self, request: ExportMetricsServiceRequest, context: grpc.ServicerContext
+    ) -> ExportMetricsServiceResponse:
+        self._sink.keep_metrics(request)
+        return ExportMetricsServiceResponse()
+
+
+class _Logs(LogsServiceServicer):
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def Export(  # noqa: N802
+        self, request: ExportLogsServiceRequest, context: grpc.ServicerContext
+    ) -> ExportLogsServiceResponse:
+        self._sink.keep_logs(request)
+        return ExportLogsServiceResponse()

@@ -50,6 +50,9 @@ def test_what_nobody_says(monkeypatch: pytest.MonkeyPatch) -> None:
         batch_size=512,
         schedule_delay_ms=5_000,
         console=False,
+        event_signal="spans",
+        logs=None,
+        metrics=None,
     )
 
 
