@@ -11,6 +11,7 @@ from opentelemetry.context import Context
 from opentelemetry.util._once import Once
 
 from crucible_trace_otel import errors
+from crucible_trace_otel.journal.sizes import DEFAULT_BUDGET, TRACES, TraceSizes
 from crucible_trace_otel.record import _files, _links
 from crucible_trace_otel.record._keeping import use_step_keeper
 from crucible_trace_otel.record._tracer import use_tracer_provider
@@ -32,6 +33,7 @@ def _clean_recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     _files._saved.clear()
     use_tracer_provider(None)
     use_step_keeper(None)
+    vars(TRACES).update(vars(TraceSizes(DEFAULT_BUDGET)))
     context_api.attach(Context())
     yield
     use_tracer_provider(None)

@@ -34,19 +34,18 @@ class RunPart(Operation):
 
     operation_name = spans.RUN_PART
 
-    def __init__(self, run: "TrainingRun", ordinal: int, previous: Operation) -> None:
-        self.name = f"{_RANK}/{ordinal}"
-        attempt = run._given.get(attr.CRUCIBLE_RUN_ATTEMPT, 0)
+    def __init__(self, run: "TrainingRun", name: str, previous: Operation) -> None:
+        self.name = name
         attributes = {
             attr.CRUCIBLE_RUN_NAME: run._given.get(attr.CRUCIBLE_RUN_NAME),
-            attr.CRUCIBLE_RUN_ATTEMPT: attempt,
+            attr.CRUCIBLE_RUN_ATTEMPT: run._given.get(attr.CRUCIBLE_RUN_ATTEMPT),
             attr.CRUCIBLE_RUN_PART: self.name,
             attr.CRUCIBLE_RUN_FIRST_TRACE_ID: format_trace_id(run.span_context.trace_id),
             attr.CRUCIBLE_RUN_PREVIOUS_TRACE_ID: format_trace_id(previous.span_context.trace_id),
             attr.CRUCIBLE_RUN_ENCLOSING_SPAN_ID: format_span_id(run.span_context.span_id),
         }
         super().__init__(f"{run.about}, part {self.name}", attributes=attributes, links={LinkType.CONTINUES: previous})
-        self._trace_id = trace_id_of_run(run.run_id, attempt, self.name)
+        self._trace_id = _trace_id_of(run, name)
         self._inside = 0
         self._is_last = True
 
@@ -86,6 +85,7 @@ class RunParts:
     def __init__(self, run: "TrainingRun") -> None:
         self._run = run
         self._parts: list[RunPart] = []
+        self._ordinal = 0
         self._traces: set[int] = set()
         self._lock = threading.RLock()
         self._is_opening = False
@@ -142,7 +142,10 @@ class RunParts:
                 self._is_opening = False
 
     def _open(self, newest: RunPart | None) -> RunPart | None:
-        part = RunPart(self._run, len(self._parts) + 1, newest or self._run)._start_inside(self._run)
+        name = self._next_name()
+        while TRACES.is_full(_trace_id_of(self._run, name)):  # another run of this process had the same run id
+            name = self._next_name()
+        part = RunPart(self._run, name, newest or self._run)._start_inside(self._run)
         if not part.is_recording:  # better in a trace that is too large than nowhere
             self._is_closed = True
             return newest
@@ -152,10 +155,18 @@ class RunParts:
             newest.is_followed()
         return part
 
+    def _next_name(self) -> str:
+        self._ordinal += 1
+        return f"{_RANK}/{self._ordinal}"
+
     def _watch(self, operation: Operation) -> None:
         trace_id = operation.span_context.trace_id
         self._traces.add(trace_id)
         TRACES.watch(trace_id)
+
+
+def _trace_id_of(run: "TrainingRun", part: str) -> int:
+    return trace_id_of_run(run.run_id, run._given.get(attr.CRUCIBLE_RUN_ATTEMPT, 0), part)
 
 
 def has_outgrown(operation: Operation) -> bool:
