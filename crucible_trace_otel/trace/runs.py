@@ -43,7 +43,7 @@ def join_runs(traces: Iterable[Trace]) -> tuple[Trace, ...]:
     The spans of a run stand in one order. What was moved to a part, because the trace of what encloses it was full,
     has that as its parent again (`TraceSpan.moved_from` is the part); a part lies below its training run. The trace id
     is that of the first attempt's first part, as far as it is here. A trace that shares a span id with another one of
-    its run is left alone. The order of `traces` does not matter.
+    its run, or lacks a parent that would be found there, is left alone. The order of `traces` does not matter.
     """
     every = {trace.trace_id: trace for trace in traces}
     pieces = [piece for trace in every.values() for piece in _pieces(trace)]
@@ -148,10 +148,13 @@ def _joined(traces: list[Trace], ranks: dict[str, _Rank]) -> list[tuple[tuple[in
     alone: list[Trace] = []
     together: list[Trace] = []
     by_id: dict[str, TraceSpan] = {}
+    missing: set[str] = set()
     for trace in traces:
-        is_new = by_id.keys().isdisjoint(trace.by_id)
-        (together if is_new else alone).append(trace)
-        if is_new:
+        wanted = {root.parent_id for root in trace.roots if root.parent_id is not None}
+        is_apart = by_id.keys().isdisjoint(wanted | trace.by_id.keys()) and missing.isdisjoint(trace.by_id)
+        (together if is_apart else alone).append(trace)
+        if is_apart:
+            missing |= wanted
             by_id |= {span.span_id: _put_back(span, by_id) for span in trace.spans}
     joined = Trace(together[0].trace_id, in_order(by_id.values()))
     began = [trace.start_ns for trace in together if ranks[trace.trace_id][1] == 0]  # those that are no parts
