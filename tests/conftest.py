@@ -11,6 +11,7 @@ from opentelemetry.context import Context
 from opentelemetry.util._once import Once
 
 from crucible_trace_otel import errors
+from crucible_trace_otel.journal.sizes import DEFAULT_BUDGET, TRACES, TraceSizes
 from crucible_trace_otel.record import _files, _links
 from crucible_trace_otel.record._event_log import use_event_log
 from crucible_trace_otel.record._keeping import use_step_keeper
@@ -36,6 +37,7 @@ def _clean_recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     use_step_keeper(None)
     use_event_log(None)
     use_meter_provider(None)
+    vars(TRACES).update(vars(TraceSizes(DEFAULT_BUDGET)))
     context_api.attach(Context())
     yield
     use_event_log(None)

@@ -28,7 +28,7 @@ _BUDGET_NS = 20_000_000  # of a tick: ten thousand open spans must not hold up t
 _AT_ONCE = frozenset(
     {
         *(spans.TRAINING_RUN, spans.EPOCH, spans.STEP_SEGMENT, spans.TUNING_STUDY, spans.TRIAL, spans.EXPERIMENT),
-        *(spans.PIPELINE, spans.DEPLOYMENT, spans.WORKER),
+        *(spans.PIPELINE, spans.DEPLOYMENT, spans.WORKER, spans.RUN_PART),
     }
 )
 """Operations that are long by their nature."""

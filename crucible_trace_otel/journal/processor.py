@@ -13,6 +13,7 @@ from crucible_trace_otel.journal.encoder import encode_resource, encode_scope, e
 from crucible_trace_otel.journal.opening import OpenSpans
 from crucible_trace_otel.journal.records import HANDED_OVER, RecordType, json_payload
 from crucible_trace_otel.journal.segment import SpanRecord
+from crucible_trace_otel.journal.sizes import TRACES
 from crucible_trace_otel.journal.ticking import Ticker
 from crucible_trace_otel.journal.writer import JournalWriter, Sync
 
@@ -47,6 +48,7 @@ class JournalSpanProcessor(SpanProcessor):
         self.ticker.add(self.writer.tick)
         self.ticker.add(self._keep_open)
         _processors.add(self)
+        TRACES.is_told = True
 
     @property
     def recorded(self) -> int:
@@ -84,9 +86,10 @@ class JournalSpanProcessor(SpanProcessor):
             context = span.context
             if context is None or not context.trace_flags & _SAMPLED or not self.open.is_here(span):
                 return
-            self.writer.append_span(
-                encode_resource(span.resource), encode_scope(span.instrumentation_scope), encode_span(span)
-            )
+            resource, scope = encode_resource(span.resource), encode_scope(span.instrumentation_scope)
+            encoded = encode_span(span)
+            self.writer.append_span(resource, scope, encoded)
+            TRACES.add(context.trace_id, context.span_id, len(encoded) + len(resource) + len(scope))
         except Exception as error:  # noqa: BLE001 - whatever fails here must not reach the code that ends a span
             self._store_after(error, span)
         except BaseException:  # Ctrl-C in the middle: the span is kept all the same, and the exception goes on

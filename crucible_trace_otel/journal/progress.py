@@ -27,6 +27,7 @@ from crucible_trace_otel.semconv import spans as operations
 __all__ = ["Family", "Progress", "identity_of", "progress_of", "ring_windows", "windows_of"]
 
 _CHECKPOINT: Final = operations.CHECKPOINT_SAVE.encode()
+_ENCLOSING: Final = attr.CRUCIBLE_RUN_ENCLOSING_SPAN_ID.encode()
 _STEPS: Final = events.STEPS_RECORDED.encode()
 _LAST: Final = f"{attr.CRUCIBLE_WINDOW_LAST_TEMPLATE}."
 
@@ -57,12 +58,14 @@ class Family:
             with suppress(FormatError):
                 self._take(kinship(message), message, opened)
         for span in opened.values():
-            self.parents[span.span_id] = span.parent_id
+            self.parents[span.span_id] = _enclosing(span) or span.parent_id
 
     def _take(self, kin: Kinship, message: bytes, opened: Mapping[bytes, Span]) -> None:
         self.parents[kin.span_id] = kin.parent_id
         if kin.parent_id in opened:
             self.last_child[kin.parent_id] = max(self.last_child.get(kin.parent_id, 0), kin.end_ns)
+        if _ENCLOSING in message:  # it was moved to another part of its run
+            self.parents[kin.span_id] = _enclosing(read_span(message)) or kin.parent_id
         if _CHECKPOINT in message:
             attributes = read_span(message).attributes
             path = text_of(attributes.get(attr.CRUCIBLE_CHECKPOINT_PATH))
@@ -76,6 +79,14 @@ class Family:
             yield span_id
             seen.add(span_id)
             span_id = self.parents.get(span_id, b"")
+
+
+def _enclosing(span: Span) -> bytes:
+    """The id of the operation that encloses a span in an earlier part of a run; empty where there is none."""
+    try:
+        return bytes.fromhex(text_of(span.attributes.get(attr.CRUCIBLE_RUN_ENCLOSING_SPAN_ID)) or "")
+    except ValueError:
+        return b""
 
 
 def windows_of(writer: WriterContent, in_ring: Iterable[StoredSteps] | None = None) -> tuple[StoredSteps, ...]:

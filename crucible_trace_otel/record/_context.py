@@ -1,7 +1,9 @@
 """The context that operations live in: which one is current, and what a parent process handed down."""
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
@@ -10,11 +12,22 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 if TYPE_CHECKING:
     from crucible_trace_otel.record._operation import Operation
+    from crucible_trace_otel.record._parts import RunPart
 
-__all__ = ["context_of", "living_context", "operation_in", "remote_parent"]
+__all__ = ["Placed", "context_of", "living_context", "operation_in", "placed_in", "remote_parent"]
 
 _CURRENT = context_api.create_key("crucible-operation")
 _LONGEST = 8_192
+
+
+class Placed(NamedTuple):
+    """Where a span is to start."""
+
+    context: Context
+    part: "RunPart | None" = None
+    """The part of the run it is moved to, because the trace it belongs in is full."""
+    attributes: Mapping[str, Any] = MappingProxyType({})
+    """What the span says about that."""
 
 
 def operation_in(context: Context) -> "Operation | None":
@@ -44,3 +57,10 @@ def remote_parent(context: Context) -> Context:
         return context
     carrier = {name.lower(): os.environ.get(name, "")[:_LONGEST] for name in ("TRACEPARENT", "TRACESTATE")}
     return TraceContextTextMapPropagator().extract(carrier, context)
+
+
+def placed_in(outer: "Operation | None", base: Context) -> Placed:
+    """Where what starts in `base`, inside `outer`, is to start: there, unless the trace of that is full."""
+    if not trace_api.get_current_span(base).get_span_context().is_valid:
+        base = remote_parent(base)
+    return Placed(base) if outer is None or outer._parts is None else outer._parts.place(base)

@@ -17,7 +17,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 
 from crucible_trace_otel.record._calls import traced
-from crucible_trace_otel.record._context import context_of, living_context, operation_in, remote_parent
+from crucible_trace_otel.record._context import Placed, context_of, living_context, operation_in, placed_in
 from crucible_trace_otel.record._event_log import is_logged
 from crucible_trace_otel.record._failure import Outcome, exception_attributes, hand_over, is_recorded, outcome_of
 from crucible_trace_otel.record._guard import guarded, nothing
@@ -30,15 +30,12 @@ from crucible_trace_otel.record._tracer import current_tracer
 from crucible_trace_otel.record._values import Repairs, clean, one_line
 from crucible_trace_otel.semconv import attributes as attr
 
-__all__ = [
-    "Operation",
-    "current_operation",
-    "emit_event",
-    "record_moment",
-]
+__all__ = ["Operation", "current_operation", "emit_event", "record_moment"]
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from crucible_trace_otel.record._parts import RunPart, RunParts
 
 _GAP_NS = 1_000  # viewers' critical paths drop spans that share a boundary
 
@@ -46,7 +43,7 @@ F = TypeVar("F")
 _UNRECORDED = 1  # the start of an operation while nobody has set up a tracer provider
 _WHEN_STARTED = (
     *("event_id", "ended", "span", "_outer", "_context", "_previous", "_parent", "_causes"),
-    *("_started_at", "_clock_offset", "_last_child_end", "_process", "late"),
+    *("_started_at", "_clock_offset", "_last_child_end", "_process", "late", "_parts", "_part"),
 )
 
 
@@ -82,6 +79,8 @@ class Operation:
     _previous: Context | None = None
     _parent = trace_api.INVALID_SPAN_CONTEXT
     _causes: Causes
+    _parts: "RunParts | None" = None  # of the training run it is inside of, or is
+    _part: "RunPart | None" = None
     _started_at = _clock_offset = _last_child_end = _process = 0
     late = 0  # how much came after the end of operations inside it, to be kept here
 
@@ -239,7 +238,9 @@ class Operation:
         self._outer = operation_in(base)
         if self._outer is not None:
             self._outer._settle()
+            self._parts = self._parts or self._outer._parts
         self._process = os.getpid()
+        base, self._part, placed = self._place(base)
         self.event_id = new_event_id()
         self._causes = causes_of(self.event_id, None, self._depends_on, self._links)
         self._started_at = self._start_clock()
@@ -252,10 +253,9 @@ class Operation:
             **self._inherited,
             **self._given,
             **at_start,
+            **placed,
             **self._causes.attributes(),
         }
-        if not trace_api.get_current_span(base).get_span_context().is_valid:
-            base = remote_parent(base)
         self._parent = trace_api.get_current_span(base).get_span_context()
         requested = self._wanted_trace_id()
         with trace_id_requested(requested):
@@ -266,6 +266,8 @@ class Operation:
                 links=[link for link in self._causes.links if self._may_link(link.context, requested)],
                 start_time=self._started_at,
             )
+        if self._part is not None:
+            self._part.enter()
         remember(self, self._causes)
         self._context = context_of(self, base)
         if inside is None:
@@ -296,6 +298,8 @@ class Operation:
             if self._is_here():
                 self.span.end(end)
                 measure_span(self.operation_name, self.span, end - self._started_at)
+                if self._part is not None:
+                    self._part.leave()
 
     def _is_here(self) -> bool:
         """Whether this process started it: a forked child leaves the spans of its parent to the parent."""
@@ -331,6 +335,10 @@ class Operation:
         if self._within is None or around is self._within or self._within._context is None or self._within.ended:
             return here
         return self._within._context
+
+    def _place(self, base: Context) -> Placed:
+        """The context its span starts in: `base`, unless the trace of that is full."""
+        return placed_in(self._outer, base)
 
     def _start_clock(self) -> int:
         """When it starts: by the clock of what encloses it, a little after the last thing in there ended."""
@@ -388,11 +396,12 @@ def record_moment(
     common = {attr.CRUCIBLE_OPERATION_NAME: name, attr.CRUCIBLE_ABOUT: about, attr.CRUCIBLE_EVENT_ID: event_id}
     if place is not operation:
         common[attr.CRUCIBLE_LATE_EVENT_ID] = operation.event_id
+    context, _, placed = placed_in(place, trace_api.set_span_in_context(place.span, context_api.get_current()))
     start = max(place._now_ns(), place._last_child_end + _GAP_NS)
     span = tracer.start_span(
         name,
-        trace_api.set_span_in_context(place.span, context_api.get_current()),
-        attributes=clean({**common, **operation._inherited, **attributes, **causes.attributes()}),
+        context,
+        attributes=clean({**common, **operation._inherited, **attributes, **placed, **causes.attributes()}),
         links=[link for link in causes.links if link.context.span_id != place.span_context.span_id],
         start_time=start,
     )

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from crucible_trace_otel.journal.series import ColumnSummary, described
+from crucible_trace_otel.journal.sizes import TRACES
 from crucible_trace_otel.journal.slots import MOST_ROWS, KeptWindow, WindowHead
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._metrics import WindowMeter
 from crucible_trace_otel.record._operation import Operation, emit_event
+from crucible_trace_otel.record._parts import has_outgrown
 from crucible_trace_otel.record._rows import CLOSED, OpenRows, kinds_of
 from crucible_trace_otel.record._values import Repairs, clean, with_template
 from crucible_trace_otel.semconv import attributes as attr
@@ -31,6 +33,7 @@ _MOST_LAYOUTS = 8
 _MOST_EVENTS = 50  # of the 128 an SDK span keeps by default; so many windows are a request's worth of bytes
 _OWNER_HOLDS_NS = 60 * _SECOND_NS
 _SEGMENT_NS = (30 * _SECOND_NS, 600 * _SECOND_NS)
+_ATTRIBUTE_SIZE = 64  # bytes of one of a window's statistics, about
 _PLAIN = frozenset({int, float})
 _MOST_DESCRIBED = 20  # means of numbers on a span: their attributes must stay under the SDK's 128
 _windows: "weakref.WeakSet[StepWindows]" = weakref.WeakSet()
@@ -40,6 +43,10 @@ class StepSegment(Operation):
     """A child span that holds windows once their run or epoch holds enough of them; its end is a sign of life."""
 
     operation_name = spans.STEP_SEGMENT
+
+    def __init__(self, owner: Operation, number: int) -> None:
+        index = owner._given.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX)
+        super().__init__(f"{owner.about}, part {number}", attributes={attr.CRUCIBLE_TRAINING_EPOCH_INDEX: index})
 
 
 class StepTotals:
@@ -221,6 +228,7 @@ class StepWindows:
         emit_event(holder, window.event_name, attributes, time_ns)
         if holder.span.is_recording():
             kept = KeptWindow(window.number, *_ids(holder), window.event_name, time_ns, attributes)
+            TRACES.hold(*_numbers(holder), _size(attributes))
             window.keeper.keep(kept)
 
     def _keep_unfinished(self, window: OpenRows, now: int) -> None:
@@ -238,16 +246,19 @@ class StepWindows:
     def _holder(self, now: int) -> Operation:
         """The span for the next window's event: the owner at first, then segments, so that no span nears its limit."""
         young = now - self._owner._started_at < _OWNER_HOLDS_NS
-        if self._segment is None and young and self._owner._is_here() and self._events_on_owner < _MOST_EVENTS:
+        has_room = young and self._owner._is_here() and self._events_on_owner < _MOST_EVENTS
+        if self._segment is None and has_room and not has_outgrown(self._owner):
             self._events_on_owner += 1
             return self._owner
-        if self._segment is not None and (self._events_on_segment >= _MOST_EVENTS or now >= self._segment_until):
-            self._segment.stop()
-            self._segment = None
+        if self._segment is not None:
+            is_over = self._events_on_segment >= _MOST_EVENTS or now >= self._segment_until
+            if is_over or has_outgrown(self._segment):
+                self._segment.stop()
+                self._segment = None
         if self._segment is None:
             first, longest = _SEGMENT_NS
             self._segment_until = now + min(first * 2**self._segments, longest)
-            self._segment = StepSegment(f"{self._owner.about}, part {self._segments + 1}")._start_inside(self._owner)
+            self._segment = StepSegment(self._owner, self._segments + 1)._start_inside(self._owner)
             self._segments += 1
             self._events_on_segment = 0
         self._events_on_segment += 1
@@ -263,6 +274,17 @@ def _as_numbers(numbers: Mapping[str, Any], repairs: Repairs) -> dict[str, Any]:
 def _ids(operation: Operation) -> tuple[bytes, bytes]:
     context = operation.span_context
     return context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big")
+
+
+def _numbers(operation: Operation) -> tuple[int, int]:
+    context = operation.span_context
+    return context.trace_id, context.span_id
+
+
+def _size(attributes: Mapping[str, Any]) -> int:
+    """About the bytes that an event with `attributes` takes."""
+    values = attributes.get(attr.CRUCIBLE_WINDOW_SERIES_VALUES)
+    return _ATTRIBUTE_SIZE * len(attributes) + (len(values) if isinstance(values, bytes) else 0)
 
 
 def _marked(attributes: dict[str, Any], repairs: Repairs) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id, trace_id_of_run
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import emit_event, record_moment
+from crucible_trace_otel.record._parts import RunParts
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._steps import Training, as_step, doubles, short
 from crucible_trace_otel.record._values import printable, with_template
@@ -94,6 +95,7 @@ class TrainingRun(Training):
         self._next_step = 0
         self._loops: WeakSet[_Epochs] = WeakSet()
         self._run = self
+        self._parts: RunParts = RunParts(self)
         self._windows = StepWindows(self, self._totals)
         self._windows_inside: WeakSet[StepWindows] = WeakSet()
         self._inherits = {attr.CRUCIBLE_RUN_ID: self.run_id}
@@ -266,6 +268,7 @@ class TrainingRun(Training):
         for windows in list(self._windows_inside):
             windows.retire()
         self._windows.close()
+        self._parts.close()
         self.set({**self._totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self._totals.last.get("loss")})
 
 

@@ -66,6 +66,7 @@ _AREAS: Final = {
     op.EXPERIMENT: "experiment",
     op.PROGRESS: "life",
     op.RUN_INDEX: "life",
+    op.RUN_PART: "life",
 }
 _MARKERS: Final = ("_started", "_interrupted")
 

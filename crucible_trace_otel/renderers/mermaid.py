@@ -94,14 +94,14 @@ def _causes(
     lines: list[str] = []
     named: set[str] = set()
     left_out = drawn = 0
-    traces = {trace.trace_id: trace}
+    traces = dict.fromkeys(trace.trace_ids, trace)
     for span in shown.values():
         for link in causal_links(span):
             if drawn >= most_edges or len(named) >= len(shown):
                 left_out += 1
                 continue
             target = _node_id(link.span_id)
-            if link.trace_id != trace.trace_id or link.span_id not in shown:
+            if link.trace_id not in traces or link.span_id not in shown:
                 target = f"x{link.trace_id}{link.span_id}"
                 if target not in named:
                     named.add(target)

@@ -193,7 +193,7 @@ def _details(trace: Trace, span: TraceSpan, alike: int | None) -> list[tuple[Rol
         span: The operation that all of it is about.
         alike: How many siblings have the same links; 0 where those stand at an earlier one, None for links of its own.
     """
-    traces = {trace.trace_id: trace}
+    traces = dict.fromkeys(trace.trace_ids, trace)
     words: list[tuple[Role, str]] = [("reason", reason) for reason in reasons(span)]
     same = f"  (the same for {alike} more {plural(alike, span.name)})" if alike else ""
     words += [

@@ -41,7 +41,7 @@ def causal_chain(traces: Trace | Iterable[Trace], span: TraceSpan) -> list[str]:
 
 def rejected(traces: Iterable[Trace], steps: Iterable[CausalStep]) -> list[TraceSpan]:
     """The alternatives that were rejected in the chains whose decisions `steps` lead to, each once."""
-    by_id = {trace.trace_id: trace for trace in traces}
+    by_id = {trace_id: trace for trace in traces for trace_id in trace.trace_ids}
     found: dict[tuple[str, str], TraceSpan] = {}
     for target in [step.target for step in steps if step.target is not None]:
         trace = by_id[target.trace_id]

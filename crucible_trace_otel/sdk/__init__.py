@@ -20,6 +20,7 @@ from opentelemetry import trace as trace_api
 
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
+from crucible_trace_otel.journal.sizes import TRACES
 from crucible_trace_otel.journal.writer import Sync
 from crucible_trace_otel.record._windows import keep_what_waits
 from crucible_trace_otel.sdk._handle import AT_EXIT, EXIT_S, FLUSH_S, Handle, Report
@@ -110,6 +111,7 @@ def configure(
             warn_once(
                 "resource kept", "The tracer provider that was set up before keeps its service name and resource."
             )
+        TRACES.budget = settings.trace_budget
         recorder = _recorder(settings, sends=provider is None or endpoint is not None)
         handle = _begin(provider or own_provider(settings), recorder)
         resource = resource_of(provider, settings)

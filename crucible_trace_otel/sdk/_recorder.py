@@ -9,8 +9,10 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from crucible_trace_otel.errors import warn_once
+from crucible_trace_otel.journal.encoder import encode_resource, encode_scope, encode_span
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.journal.ring import StepRing
+from crucible_trace_otel.journal.sizes import TRACES
 from crucible_trace_otel.sdk._sender import Sender
 from crucible_trace_otel.sdk._shipping import Shipping
 
@@ -46,6 +48,8 @@ class Recorder:
         self._counted = 0
         self._console = console
         self._others = [processor for processor in (console, sender) if processor is not None]
+        self._counts_sizes = journal is None and sender is not None
+        TRACES.is_told = TRACES.is_told or self._counts_sizes
         _recorders.add(self)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -61,6 +65,8 @@ class Recorder:
             self.journal.on_end(span)
         if self._others and span.context is not None and span.context.trace_flags.sampled:
             self._counted += 1
+            if self._counts_sizes:
+                _safely(_count, span)
             for processor in self._others:
                 _safely(processor.on_end, span)
 
@@ -109,6 +115,13 @@ class Switch(SpanProcessor):
             return self.recorder.shipping.wait(timeout_millis / 1_000)
         sender = self.recorder.sender
         return sender is None or sender.force_flush(timeout_millis)
+
+
+def _count(span: ReadableSpan) -> None:
+    """Count a span that no journal counts, by what it would take there."""
+    encoded = encode_resource(span.resource), encode_scope(span.instrumentation_scope), encode_span(span)
+    if span.context is not None:
+        TRACES.add(span.context.trace_id, span.context.span_id, sum(map(len, encoded)))
 
 
 def _safely(call: Callable[..., object], *arguments: object) -> None:

@@ -1,5 +1,6 @@
 """What `configure()` was told: arguments first, then the environment, then the defaults."""
 
+import math
 import os
 import re
 import sys
@@ -13,10 +14,12 @@ from opentelemetry.sdk.trace import SpanLimits
 
 from crucible_trace_otel.errors import ConfigurationError, warn_once
 from crucible_trace_otel.journal.files import make_private_directory
+from crucible_trace_otel.journal.sizes import DEFAULT_BUDGET, Budget
 from crucible_trace_otel.journal.writer import Sync
 from crucible_trace_otel.sdk._variables import (
     OFF,
     amount,
+    amount_or_off,
     limit,
     one_of,
     otlp,
@@ -28,6 +31,7 @@ from crucible_trace_otel.sdk._variables import (
     variable,
 )
 from crucible_trace_otel.semconv import attributes as attr
+from crucible_trace_otel.ship.destination import TEXT_LIMIT
 
 __all__ = [
     "COMPRESSIONS",
@@ -89,6 +93,10 @@ class Settings:
     progress_s: float
     limit_bytes: int
     """What the journal may take on the disk."""
+    trace_budget: Budget
+    """What one trace may hold before a training run goes on in another."""
+    text_limit: int
+    """Bytes of a text that are sent; 0 for all of it."""
     queue_size: int
     """Ended spans that may wait to be sent."""
     batch_size: int
@@ -138,6 +146,8 @@ def read_settings(
         sync=variable("CRUCIBLE_SYNC", sync, 1.0),
         progress_s=variable("CRUCIBLE_PROGRESS", seconds_or_off, 600.0),
         limit_bytes=variable("CRUCIBLE_JOURNAL_LIMIT", amount, 2 << 30),
+        trace_budget=_trace_budget(),
+        text_limit=variable("CRUCIBLE_TEXT_LIMIT", amount_or_off, TEXT_LIMIT),
         queue_size=queue_size,
         batch_size=min(queue_size, variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", positive, 512)),
         schedule_delay_ms=variable("OTEL_BSP_SCHEDULE_DELAY", positive, 5_000),
@@ -146,6 +156,12 @@ def read_settings(
         logs=None if events_become == "spans" else _target(endpoint, protocol, "LOGS", by_default="otlp"),
         metrics=_target(endpoint, protocol, "METRICS", by_default="none"),
     )
+
+
+def _trace_budget() -> Budget:
+    size = variable("CRUCIBLE_TRACE_BYTES", amount_or_off, DEFAULT_BUDGET.size)
+    spans = variable("CRUCIBLE_TRACE_SPANS", amount_or_off, DEFAULT_BUDGET.spans)
+    return Budget(size or math.inf, spans or math.inf)
 
 
 def span_limits() -> SpanLimits:

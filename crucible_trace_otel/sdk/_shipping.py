@@ -50,6 +50,7 @@ def destination(settings: Settings) -> Destination:
         certificate=certificate or _bundled_authorities(),
         client_key=client_key,
         client_certificate=client_certificate,
+        text_limit=settings.text_limit,
         paths=_folders_of("grpc") if settings.protocol == "grpc" else (),
     )
 

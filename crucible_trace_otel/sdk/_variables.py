@@ -11,6 +11,7 @@ from crucible_trace_otel.journal.writer import Sync
 __all__ = [
     "OFF",
     "amount",
+    "amount_or_off",
     "limit",
     "one_of",
     "otlp",
@@ -92,6 +93,11 @@ def amount(said: str) -> int:
     number = said.lower().removesuffix("ib").removesuffix("b")
     shift = _UNITS.get(number[-1:], 0)
     return positive(number[:-1] if shift else number) << shift
+
+
+def amount_or_off(said: str) -> int:
+    """An amount; 0 where it is switched off."""
+    return 0 if said.lower() in OFF else amount(said)
 
 
 def seconds_or_off(said: str) -> float:

@@ -399,6 +399,11 @@ CRUCIBLE_RUN_ATTEMPT: Final = "crucible.run.attempt"
 CRUCIBLE_RUN_CAUSE: Final = "crucible.run.cause"
 """What ended an interrupted run, when it is known."""
 
+CRUCIBLE_RUN_ENCLOSING_SPAN_ID: Final = "crucible.run.enclosing_span_id"
+"""Span id of the operation that encloses this one in an earlier part of the run, whose trace was full: 16 hexadecimal
+digits.
+"""
+
 CRUCIBLE_RUN_FIRST_TRACE_ID: Final = "crucible.run.first_trace_id"
 """Trace id of the run's first part, 32 hexadecimal digits."""
 

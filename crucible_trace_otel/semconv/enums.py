@@ -94,6 +94,9 @@ class LinkType:
     CONTINUES: Final = "continues"
     """The part goes on where the linked part's trace was full."""
 
+    INDEXES: Final = "indexes"
+    """The linked part belongs to the run that the index names the parts of."""
+
     PRODUCED_BY: Final = "produced_by"
     """The thing was made by the linked operation."""
 

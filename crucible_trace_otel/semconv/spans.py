@@ -120,6 +120,19 @@ REASONING_CHAIN_STARTED: Final = "reasoning_chain_started"
 RUN_INDEX: Final = "run_index"
 """The parts of a run that outgrew its trace, named in its first trace."""
 
+RUN_PART: Final = "run_part"
+"""What is recorded of a run after a trace of it was full; the root of the next trace.
+
+Linked `continues` to the part before. What it encloses belongs under the operation that
+`crucible.run.enclosing_span_id` names.
+"""
+
+RUN_PART_INTERRUPTED: Final = "run_part_interrupted"
+"""Zero-length marker: a part of a run lost its process before its end."""
+
+RUN_PART_STARTED: Final = "run_part_started"
+"""Zero-length marker: a run goes on in another trace."""
+
 STAGE: Final = "stage"
 """One execution of a stage."""
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from crucible_trace_otel.errors import FormatError
 from crucible_trace_otel.ship.answers import Answer
 
-__all__ = ["Address", "Destination", "Transport", "transport"]
+__all__ = ["TEXT_LIMIT", "Address", "Destination", "Transport", "transport"]
 
 _KINDS: Final[Mapping[str, Any]] = MappingProxyType(
     {
@@ -23,11 +23,14 @@ _KINDS: Final[Mapping[str, Any]] = MappingProxyType(
         "certificate": (str, type(None)),
         "client_key": (str, type(None)),
         "client_certificate": (str, type(None)),
+        "text_limit": int,
         "paths": list,
     }
 )
 _SCHEMES = ("http", "https")
 _SHORTEST_SECRET = 4
+TEXT_LIMIT: Final = 2_048
+"""Bytes of a text that Grafana Tempo keeps, unless it is told otherwise."""
 
 
 class Transport(Protocol):
@@ -79,6 +82,8 @@ class Destination:
     """PEM file with the private key of the client's certificate."""
     client_certificate: str | None = None
     """PEM file that proves the client to the collector."""
+    text_limit: int = TEXT_LIMIT
+    """Bytes of a text that are sent: of a longer one its beginning, its length and SHA-256. 0 for all of it."""
     paths: tuple[str, ...] = ()
     """Folders to look for the package `grpc` in, after those of `sys.path`."""
 

@@ -25,6 +25,7 @@ from crucible_trace_otel.ship.following import Following
 from crucible_trace_otel.ship.lease import Lease
 from crucible_trace_otel.ship.log import ShipperLog
 from crucible_trace_otel.ship.telling import Telling
+from crucible_trace_otel.ship.reduction import with_short_text
 from crucible_trace_otel.ship.watch import Seen, Watch, place_of
 
 __all__ = ["LIMIT_BYTES", "LINGER_S", "Pace", "Shipper", "ship_once"]
@@ -238,7 +239,7 @@ class Shipper:
             taken.append(following)
             pieces += part
             room -= sum(len(piece.span) for piece in part)
-        for batch in batches(pieces):
+        for batch in batches(map(self._on_the_wire, pieces)):
             answer = self._deliver(batch)
             self.pace.heard(answer, time.monotonic())
             self._telling.heard(answer, sum(one.waiting for one in self._following.values()))
@@ -247,6 +248,10 @@ class Shipper:
         for following in taken:
             following.settle()
         return bool(pieces) or sum(one.position for one in self._following.values()) != before
+
+    def _on_the_wire(self, piece: Piece) -> Piece:
+        limit = self._destination.text_limit
+        return piece._replace(span=with_short_text(piece.span, limit)) if limit else piece
 
     def _in_turn(self) -> list[Following]:
         """What has something to send: live segments and recovered ones first, each time another of them."""

@@ -12,6 +12,7 @@ from crucible_trace_otel.journal.reader import JournalContent, StoredSpan
 from crucible_trace_otel.store.naming import names_of, near
 from crucible_trace_otel.store.unended import journal_segments, read_journal, unended
 from crucible_trace_otel.trace.otlp import decode_span
+from crucible_trace_otel.trace.runs import join_runs
 from crucible_trace_otel.trace.spans import Trace, TraceSpan, group_into_traces, without_markers
 
 __all__ = ["JournalStore", "decoded"]
@@ -47,6 +48,8 @@ class JournalStore:
     def traces(self) -> tuple[Trace, ...]:
         """Every stored trace, oldest first; those that hold spans of other instrumentations only, too.
 
+        The parts of a run that outgrew its trace, and its attempts, are one trace: see `trace.runs.join_runs`.
+
         An operation that has not ended is there as far as it has come: with the state `running` while its process
         lives, `interrupted` once that has died, and as its end the time its process was last seen. What tells that an
         operation has started, or still goes on, is left out where the operation itself is there.
@@ -61,7 +64,7 @@ class JournalStore:
         self._undecodable = sum(len(content.spans) for content in self._contents) - len(spans)
         # Behind all others: what really ended is taken as it ended, whoever wrote it.
         spans += [span for written, found in ended for span in decoded(unended(written, found))]
-        return group_into_traces(without_markers(spans))
+        return join_runs(group_into_traces(without_markers(spans)))
 
     def latest(self) -> Trace:
         """The trace that started last, of those that hold an operation of the convention.
@@ -87,8 +90,8 @@ class JournalStore:
         """The trace that answers to `run`; the newest where several do.
 
         Args:
-            run: `latest`, a trace id or at least 6 digits of its beginning, a run id, or a name: that of the trace,
-                or what its pipeline, training run, chain or deployment is about.
+            run: `latest`, a trace id (that of any part or attempt too) or at least 6 digits of its beginning, a run id,
+                or a name: that of the trace, or what its pipeline, training run, chain or deployment is about.
 
         Raises:
             NotFoundError: None does; the message lists up to five names that come near.
@@ -138,10 +141,14 @@ def decoded(spans: Iterable[StoredSpan]) -> list[TraceSpan]:
 def _ways_to_answer(run: str, traces: Sequence[Trace]) -> tuple[Callable[[Trace], bool], ...]:
     """What `run` may mean, the most exact meaning first."""
     beginning = run.lower() if _ID_PREFIX.fullmatch(run) else None
-    beginners = {trace.trace_id for trace in traces if beginning and trace.trace_id.startswith(beginning)}
+    beginners = {trace.trace_id for trace in traces if beginning and _has_id(trace, beginning)}
     return (
-        lambda trace: trace.trace_id == run.lower(),
+        lambda trace: run.lower() in trace.trace_ids,
         lambda trace: run in trace.run_ids,
         lambda trace: run in names_of(trace),
         lambda trace: len(beginners) == 1 and trace.trace_id in beginners,
     )
+
+
+def _has_id(trace: Trace, beginning: str) -> bool:
+    return any(trace_id.startswith(beginning) for trace_id in trace.trace_ids)

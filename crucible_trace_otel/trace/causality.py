@@ -86,18 +86,18 @@ def causes(traces: Trace | Iterable[Trace], span: TraceSpan) -> tuple[CausalStep
     """
     every = (traces,) if isinstance(traces, Trace) else tuple(traces)
     index: dict[_Key, TraceSpan] = {(one.trace_id, one.span_id): one for trace in every for one in trace.spans}
-    trace = next((trace for trace in every if trace.trace_id == span.trace_id), None)
+    homes = {trace_id: trace for trace in every for trace_id in trace.trace_ids}
     followed = {(span.trace_id, span.span_id)}
     asked: set[_Key] = set()
     steps: list[CausalStep] = []
-    waiting = _links_of((*_around(span, index), *_parts(span, trace)), 0, span, asked)
+    waiting = _links_of((*_around(span, homes), *_parts(span, homes.get(span.trace_id))), 0, span, asked)
     while waiting:
         step = waiting.pop()
         key = (step.link.trace_id, step.link.span_id)
         target = index.get(key)
         steps.append(replace(step, target=target, repeated=key in followed))
         if target is not None and key not in followed:
-            waiting += _links_of(_around(target, index), step.depth + 1, target, asked)
+            waiting += _links_of(_around(target, homes), step.depth + 1, target, asked)
         followed.add(key)
     return tuple(steps)
 
@@ -112,8 +112,9 @@ def _links_of(holders: Iterable[TraceSpan], depth: int, subject: TraceSpan, aske
     return steps[::-1]
 
 
-def _around(span: TraceSpan, index: dict[_Key, TraceSpan]) -> Iterator[TraceSpan]:
-    return enclosing(span, lambda parent_id: index.get((span.trace_id, parent_id)))
+def _around(span: TraceSpan, homes: dict[str, Trace]) -> Iterator[TraceSpan]:
+    home = homes.get(span.trace_id)
+    return enclosing(span, home.by_id.get if home is not None else lambda _: None)
 
 
 def _parts(span: TraceSpan, trace: Trace | None) -> Iterator[TraceSpan]:

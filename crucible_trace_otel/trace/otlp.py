@@ -136,11 +136,12 @@ def to_otlp_json(spans: Trace | TraceSpan | Iterable[TraceSpan]) -> dict[str, An
 
 
 def _json_span(span: TraceSpan) -> dict[str, Any]:
+    parent_id = span.parent_id if span.moved_from is None else span.moved_from
     status = {"code": _STATUSES.index(span.status), "message": span.status_message}
     return {
         "traceId": span.trace_id,
         "spanId": span.span_id,
-        **_given({"traceState": span.trace_state, "parentSpanId": span.parent_id}),
+        **_given({"traceState": span.trace_state, "parentSpanId": parent_id}),
         "flags": _HAS_IS_REMOTE | (_IS_REMOTE if span.parent_is_remote else 0),
         "name": span.name,
         "kind": _KINDS.index(span.kind),

@@ -18,6 +18,7 @@ __all__ = [
     "TraceSpan",
     "enclosing",
     "group_into_traces",
+    "in_order",
     "without_markers",
 ]
 
@@ -99,6 +100,8 @@ class TraceSpan:
     """How many attributes, events and links the recording SDK dropped; only those above zero."""
     parent_is_remote: bool = False
     """Whether the parent was recorded by another process, and so may be stored elsewhere."""
+    moved_from: str | None = None
+    """Where `runs.join_runs` changed the parent: the one it was recorded with, empty for none."""
 
     def __repr__(self) -> str:
         about = f" {_short(self.about)}" if self.about and self.about != self.name else ""
@@ -132,9 +135,10 @@ class TraceSpan:
 
 @dataclass(frozen=True, repr=False)
 class Trace:
-    """All stored spans of one trace, in order of their start."""
+    """All stored spans of one trace, or of the traces of one run (`runs.join_runs`), in order of their start."""
 
     trace_id: str
+    """Of a run of several traces the first."""
     spans: tuple[TraceSpan, ...]
 
     def __repr__(self) -> str:
@@ -149,6 +153,11 @@ class Trace:
     def by_id(self) -> Mapping[str, TraceSpan]:
         """Span id to span."""
         return {span.span_id: span for span in self.spans}
+
+    @cached_property
+    def trace_ids(self) -> tuple[str, ...]:
+        """The ids of the traces its spans were recorded in: its own, then those of a run's other parts and attempts."""
+        return tuple(dict.fromkeys((self.trace_id, *(span.trace_id for span in self.spans))))
 
     @cached_property
     def roots(self) -> tuple[TraceSpan, ...]:
@@ -227,6 +236,11 @@ def enclosing(span: TraceSpan, find: Callable[[str], TraceSpan | None]) -> Itera
         here = find(here.parent_id or "")
 
 
+def in_order(spans: Iterable[TraceSpan]) -> tuple[TraceSpan, ...]:
+    """`spans` by their start, then their end."""
+    return tuple(sorted(spans, key=lambda span: (span.start_ns, span.end_ns, span.span_id)))
+
+
 def group_into_traces(spans: Iterable[TraceSpan]) -> tuple[Trace, ...]:
     """The traces that `spans` belong to, oldest first; of spans with the same ids the first stays.
 
@@ -235,10 +249,7 @@ def group_into_traces(spans: Iterable[TraceSpan]) -> tuple[Trace, ...]:
     found: dict[str, dict[str, TraceSpan]] = {}
     for span in spans:
         found.setdefault(span.trace_id, {}).setdefault(span.span_id, span)
-    traces = (
-        Trace(trace_id, tuple(sorted(by_id.values(), key=lambda span: (span.start_ns, span.end_ns, span.span_id))))
-        for trace_id, by_id in found.items()
-    )
+    traces = (Trace(trace_id, in_order(by_id.values())) for trace_id, by_id in found.items())
     return tuple(sorted(traces, key=lambda trace: (trace.start_ns, trace.trace_id)))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from crucible_trace_otel.errors import ConfigurationError
+from crucible_trace_otel.journal.sizes import Budget
 from crucible_trace_otel.sdk._settings import Settings, read_settings, span_limits
 
 NOBODY: dict[str, Any] = {
@@ -46,6 +47,8 @@ def test_what_nobody_says(monkeypatch: pytest.MonkeyPatch) -> None:
         sync=1.0,
         progress_s=600.0,
         limit_bytes=2 << 30,
+        trace_budget=Budget(4_000_000, 2_000),
+        text_limit=2_048,
         queue_size=16_384,
         batch_size=512,
         schedule_delay_ms=5_000,

@@ -9,6 +9,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import crucible_trace_otel as crucible
+from crucible_trace_otel.journal.processor import JournalSpanProcessor
+from crucible_trace_otel.journal.sizes import TRACES, Budget
 from crucible_trace_otel.record._digests import drain
 from crucible_trace_otel.record._tracer import use_tracer_provider
 from crucible_trace_otel.semconv.catalogue import EVENTS, SPANS, find_attribute
@@ -30,6 +32,7 @@ def spans(tmp_path_factory) -> Iterator[list[ReadableSpan]]:
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
+    provider.add_span_processor(JournalSpanProcessor(tmp_path_factory.mktemp("journal")))  # it counts what traces hold
     use_tracer_provider(provider)
     try:
         record_everything(tmp_path_factory.mktemp("files"))
@@ -89,6 +92,17 @@ def record_everything(folder) -> None:
         with pytest.raises(ValueError, match="boom"), pipeline.stage("fails"):
             raise ValueError("boom")
 
+    record_a_run_of_several_traces()
+
+
+def record_a_run_of_several_traces() -> None:
+    before, TRACES.budget = TRACES.budget, Budget(math.inf, 3)
+    with crucible.training_run("long") as run:
+        for epoch in run.epochs(5):
+            epoch.record_validation(accuracy=1)
+            epoch.record_step(loss=1.0)
+    TRACES.budget = before
+
 
 def check(attributes, required, allowed_on) -> None:
     for key, value in attributes.items():
@@ -122,6 +136,10 @@ def test_every_event_and_its_attributes_are_in_the_convention(spans):
             assert event.name in EVENTS
             assert span.attributes["crucible.operation.name"] in EVENTS[event.name].operations
             check(event.attributes, EVENTS[event.name].attributes, event.name)
+
+
+def test_a_run_that_outgrows_its_trace_is_among_what_is_recorded(spans):
+    assert {"run_part", "run_index"} <= {span.attributes["crucible.operation.name"] for span in spans}
 
 
 def test_every_link_carries_the_attributes_of_the_convention(spans):

@@ -17,7 +17,7 @@ DECISIONS = words(
 LONG = words(
     """
     training_run pipeline stage deployment epoch reasoning_chain experiment tuning_study trial validation_run
-    episode worker
+    episode worker run_part
     """
 )
 
@@ -71,6 +71,7 @@ METRICS = words(
 
 VALUE_SETS = {
     "LinkType": "parent depends_on contradicts refines supports overturns resumed_from retried_from continues "
+    "indexes "
     "produced_by consumes serves evaluated_by deployed_from rolled_back_to caused_by rewarded_by sampled_from "
     "feedback_on best_trial rank_of thought_in",
     "RunState": "running completed failed interrupted cancelled",
@@ -91,7 +92,7 @@ _ATTRIBUTES = """
 @operation: name result
 @about
 @overflow
-@run: id name attempt state part previous_trace_id first_trace_id last_seen cause verdict
+@run: id name attempt state part previous_trace_id first_trace_id enclosing_span_id last_seen cause verdict
 @event: id
 @late: event_id name
 @link: type event_id reason

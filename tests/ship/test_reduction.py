@@ -10,7 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from crucible_trace_otel.errors import FormatError
 from crucible_trace_otel.semconv import attributes as attr
-from crucible_trace_otel.ship.reduction import HEAD, reduced
+from crucible_trace_otel.ship.reduction import HEAD, reduced, with_short_text
 from tests.ship.spans import message, text_attribute
 
 EVERYTHING = 1 << 30
@@ -136,3 +136,64 @@ def test_whatever_it_is_it_gets_smaller_or_stays_itself(attributes, events, limi
 def test_any_bytes_are_a_span_or_a_format_error(data):
     with contextlib.suppress(FormatError):
         reduced(data, 100)
+
+
+LIMIT = 2_048
+
+
+def short(span):
+    return Span.FromString(with_short_text(span.SerializeToString(), LIMIT))
+
+
+def test_long_text_is_cut_at_a_character_and_named_where_it_stood():
+    text, said = "x" + "ä" * 2_000, "why " * 900
+    span = message("one", events=[{"name": "decided"}], links=[{"span_id": b"12345678"}])
+    for holder in (span, span.events[0], span.links[0]):
+        holder.attributes.add(key="text").value.string_value = text
+        holder.attributes.add(key="said").value.string_value = said
+        holder.attributes.add(key="kept").value.string_value = "k" * LIMIT
+        holder.attributes.add(key="data").value.bytes_value = b"d" * 9_000
+        holder.attributes.add(key="list").value.array_value.values.add(string_value=text)
+    sent = short(span)
+    for holder in (sent, sent.events[0], sent.links[0]):
+        kept = values(holder.attributes)
+        assert kept["text"] == "x" + "ä" * 1_023
+        assert kept["said"] == said[:LIMIT]
+        assert (kept["kept"], kept["data"], kept["list"]) == ("k" * LIMIT, b"d" * 9_000, [text])
+        assert kept[attr.CRUCIBLE_TRUNCATED_KEYS] == ["text", "said"]
+        assert kept[attr.CRUCIBLE_TRUNCATED_LENGTHS] == [2_001, 3_600]
+        assert kept[attr.CRUCIBLE_TRUNCATED_SHA256S] == [sha256(text.encode()), sha256(said.encode())]
+    assert short(sent) == sent
+
+
+def test_what_has_no_long_text_is_the_same_object():
+    small = message("one").SerializeToString()
+    assert with_short_text(small, LIMIT) is small
+    span = message("two", events=[{"name": "window", "attributes": [text_attribute("a", "x" * LIMIT)]}] * 3)
+    span.attributes.add(key="data").value.bytes_value = b"d" * 9_000
+    whole = span.SerializeToString()
+    assert with_short_text(whole, LIMIT) is whole
+
+
+def test_long_text_that_the_recorder_cut_already_keeps_its_first_length():
+    span = message("one")
+    span.attributes.add(key="text").value.string_value = "x" * 5_000
+    first = Span.FromString(with_short_text(span.SerializeToString(), 4_000))
+    assert values(short(first).attributes)[attr.CRUCIBLE_TRUNCATED_LENGTHS] == [5_000]
+    assert len(values(less(first).attributes)["text"]) == HEAD
+
+
+@given(st.binary(min_size=LIMIT + 1, max_size=3 * LIMIT))
+def test_bytes_that_are_no_span_are_sent_as_they_are_or_cut(data):
+    assert isinstance(with_short_text(data, LIMIT), bytes)
+
+
+@given(st.dictionaries(st.text(max_size=5), st.text(alphabet="aä€😀", max_size=3_000), max_size=4))
+def test_no_text_is_longer_than_the_limit_and_no_character_is_split(texts):
+    span = message("one")
+    for key, text in texts.items():
+        span.attributes.add(key=key).value.string_value = text
+    sent = {each.key: each.value.string_value for each in short(span).attributes}
+    assert {key: sent[key] for key in texts} == {
+        key: text.encode()[:LIMIT].decode("utf-8", "ignore") for key, text in texts.items()
+    }
