@@ -11,7 +11,8 @@ from crucible_trace_otel.record._files import FileOperation, Origin, StoredFile,
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._links import LinkTargets
 from crucible_trace_otel.record._operation import emit_event
-from crucible_trace_otel.record._sidecar import Sidecar, complete_sidecar, read_sidecar, remove_sidecar, write_sidecar
+from crucible_trace_otel.record._sidecar import Sidecar
+from crucible_trace_otel.record._sidecar_files import complete_sidecar, read_sidecar, remove_sidecar, write_sidecar
 from crucible_trace_otel.record._steps import Training, doubles
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.semconv import attributes as attr
@@ -58,7 +59,9 @@ class CheckpointSave(_CheckpointFile):
     @guarded(lambda *_: nothing)
     def _written(self, at_ns: int) -> Callable[[FileDigest], None]:
         """Leave the sidecar at once, for the process may be killed; it gets its digest when that is known."""
-        if not (self._path and self._has_sidecar):
+        if not self._path:
+            return nothing
+        if not self._has_sidecar:
             remove_sidecar(self._path)
             return nothing
         sidecar = self._sidecar(at_ns)
@@ -104,13 +107,11 @@ class CheckpointLoad(_CheckpointFile):
     saves = False
 
     def _origin(self) -> Origin | None:
-        """As this process saved it, or as the sidecar says that another did."""
+        """As this process saved it, or, where the sidecar says that another did since, as that one."""
         known = super()._origin()
-        if known is not None or not self._path:
+        sidecar = read_sidecar(self._path) if self._path else None
+        if sidecar is None or (known is not None and known.saving.event_id == sidecar.event_id):
             return known
-        sidecar = read_sidecar(self._path)
-        if sidecar is None:
-            return None
         self.set(
             {
                 attr.CRUCIBLE_CHECKPOINT_STEP: sidecar.step,

@@ -14,11 +14,12 @@ from crucible_trace_otel.record._files import as_text
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id
 from crucible_trace_otel.record._operation import emit_event
-from crucible_trace_otel.record._sidecar import Sidecar, read_sidecar, remove_unfinished, write_sidecar
+from crucible_trace_otel.record._recorded import Recorded
+from crucible_trace_otel.record._sidecar import Sidecar
+from crucible_trace_otel.record._sidecar_files import read_sidecar, remove_unfinished, write_sidecar
 from crucible_trace_otel.record._values import one_line, printable
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
-from crucible_trace_otel.semconv.enums import LinkType
 
 if TYPE_CHECKING:
     from crucible_trace_otel.record.training import TrainingRun
@@ -50,6 +51,11 @@ class Beginning:
     def next_epoch(self) -> int:
         """The index of its first epoch."""
         return 0 if self.sidecar is None or self.sidecar.epoch is None else self.sidecar.epoch + 1
+
+    @property
+    def earlier(self) -> Recorded | None:
+        """The attempt it goes on from, to link to."""
+        return None if self.sidecar is None else self.sidecar.run()
 
     def attributes(self) -> dict[str, Any]:
         """What the `training_run` span says of it from its start on."""
@@ -92,7 +98,6 @@ def tell_of_resuming(run: "TrainingRun", beginning: Beginning) -> None:
     if sidecar is not None:
         told[attr.CRUCIBLE_CHECKPOINT_STEP] = sidecar.step
         told[attr.CRUCIBLE_CHECKPOINT_EPOCH] = sidecar.epoch
-        run.link(LinkType.RESUMED_FROM, sidecar.run())
     emit_event(run, events.TRAINING_RESUMED, told)
     # Ranks of one run agree on its number without a word, so none of them may change what the others read.
     if sidecar is not None and sidecar.run_id == beginning.run_id and _largest(_PROCESS_COUNTS) <= 1:

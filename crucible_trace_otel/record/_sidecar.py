@@ -7,45 +7,27 @@ each value is looked at. The schema is described in docs/checkpoints.md.
 
 import json
 import math
-import os
 import re
-import stat
-import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from crucible_trace_otel.errors import FormatError, warn_once
+from crucible_trace_otel.errors import FormatError
 from crucible_trace_otel.record._digests import FileDigest
-from crucible_trace_otel.record._ids import new_event_id
-from crucible_trace_otel.record._manifest import SIDECAR
 from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record._values import one_line, printable
 from crucible_trace_otel.semconv import spans
 
-__all__ = [
-    "Sidecar",
-    "complete_sidecar",
-    "decode",
-    "encode",
-    "read_sidecar",
-    "remove_sidecar",
-    "remove_unfinished",
-    "sidecar_path",
-    "write_sidecar",
-]
+__all__ = ["MOST_BYTES", "Sidecar", "decode", "encode"]
 
 VERSION: Final = 1
 """Rises when an older reader would misunderstand; further names do not raise it."""
-_MOST_BYTES = 64 * 1024
+MOST_BYTES: Final = 64 * 1024
 _LONGEST = 1_024
 _FAR = 2**62
 _NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-_writing = threading.RLock()  # a signal handler may save a checkpoint while one is saved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +83,7 @@ def encode(sidecar: Sidecar) -> bytes:
     Raises:
         FormatError: It could not be read again, for a value that is not what it should be, or is too long.
     """
-    said = {name: value for name, value in asdict(sidecar).items() if value is not None}
+    said = {name: getattr(sidecar, name) for name in _IS_RIGHT if getattr(sidecar, name) is not None}
     said["metrics"] = {name: _said(value) for name, value in sidecar.metrics.items()}
     try:
         text = json.dumps({"version": VERSION, **said}, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8")
@@ -117,8 +99,8 @@ def decode(text: bytes) -> Sidecar:
     Raises:
         FormatError: It is none, a later version wrote it, or a value is not what it should be.
     """
-    if len(text) > _MOST_BYTES:
-        raise FormatError(f"it has more than {_MOST_BYTES} bytes")
+    if len(text) > MOST_BYTES:
+        raise FormatError(f"it has more than {MOST_BYTES} bytes")
     try:
         said = json.loads(text.decode("utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
@@ -138,131 +120,6 @@ def decode(text: bytes) -> Sidecar:
         values[name] = value
     values["metrics"] = {name: _number(value) for name, value in values.get("metrics", {}).items()}
     return Sidecar(**values)
-
-
-def sidecar_path(path: str) -> str:
-    """Where the sidecar of the checkpoint at `path` lies: beside the file itself where `path` is a link to it."""
-    return os.path.realpath(path) + SIDECAR
-
-
-def read_sidecar(path: str) -> Sidecar | None:
-    """The sidecar of the checkpoint at `path`; None where there is none, or, with one warning, none to be used."""
-    try:
-        place = sidecar_path(path)
-        # Not blocking, for a pipe without a writer; and what lies beside a checkpoint does not lead elsewhere.
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        descriptor = os.open(place, flags)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise FormatError("it is no regular file")
-            return decode(os.read(descriptor, _MOST_BYTES + 1))
-        finally:
-            os.close(descriptor)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        said = f"{printable(path)}{SIDECAR} is left aside: {printable(error)}."
-        warn_once(f"sidecar {said}", said)
-        return None
-
-
-def write_sidecar(
-    path: str,
-    sidecar: Sidecar,
-    otherwise: str,
-    *,
-    still: Callable[[], bool] = lambda: True,
-    is_durable: bool = False,
-) -> bool:
-    """Put `sidecar` beside the checkpoint at `path`, in the place of an older one. Never raises.
-
-    Args:
-        path: Of the checkpoint; where there is none, nothing is written.
-        sidecar: What to say.
-        otherwise: What one warning says of the checkpoint where it cannot be written.
-        still: Whether it is still to be written, asked when all is ready.
-        is_durable: Whether it must outlast a power cut; it outlasts the process in any case.
-
-    Returns:
-        Whether it is there.
-    """
-    try:
-        return _write(path, encode(sidecar), still, is_durable=is_durable)
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError) as error:
-        warn_once(f"sidecar {path}: {otherwise}", f"{printable(path)} {otherwise}: {printable(error)}.")
-        return False
-
-
-def complete_sidecar(path: str, saved: Sidecar, digest: FileDigest) -> None:
-    """Add the digest to the sidecar that was left for `saved`, if that is still there, durably. Never raises."""
-    for _ in range(3):  # meanwhile an attempt may take its number from it
-        left = read_sidecar(path)
-        if left is None or left.event_id != saved.event_id:
-            return
-        completed = replace(left, size=digest.size, sha256=digest.sha256)
-        unchanged = partial(_says, path, left)
-        if write_sidecar(path, completed, "has a sidecar without its digest", still=unchanged, is_durable=True):
-            return
-
-
-def remove_sidecar(path: str) -> None:
-    """Remove the sidecar of the checkpoint at `path`, if there is one. Never raises."""
-    remove_unfinished(path)
-    with suppress(OSError, ValueError), _writing:
-        os.unlink(sidecar_path(path))  # noqa: PTH108 - a path given as text stays as it was given
-
-
-def remove_unfinished(path: str) -> None:
-    """Remove what a process that was killed while it wrote that sidecar has left of it. Never raises."""
-    with suppress(OSError, ValueError):
-        folder, name = os.path.split(sidecar_path(path))
-        with os.scandir(folder) as found:
-            left = [item.path for item in found if item.name.startswith(f"{name}.") and item.name.endswith(".tmp")]
-        for unfinished in left:
-            os.unlink(unfinished)  # noqa: PTH108
-
-
-def _write(path: str, text: bytes, still: Callable[[], bool], *, is_durable: bool) -> bool:
-    """Write a temporary file, and give it the name once it is whole. Who may read the checkpoint may read it."""
-    mode = os.stat(path).st_mode  # noqa: PTH116 - a path given as text stays as it was given
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        return False
-    place = sidecar_path(path)
-    temporary = f"{place}.{new_event_id()[:12]}.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    try:
-        with os.fdopen(os.open(temporary, flags, stat.S_IMODE(mode) & 0o666), "wb") as file:
-            file.write(text)
-            file.flush()
-            if is_durable:
-                os.fsync(file.fileno())
-        with _writing:  # between the look and the renaming this process writes no other
-            if not still():
-                return False
-            os.replace(temporary, place)  # noqa: PTH105
-    finally:
-        with suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
-    if is_durable:
-        _sync_directory(os.path.dirname(place))  # noqa: PTH120
-    return True
-
-
-def _says(path: str, sidecar: Sidecar) -> bool:
-    """Whether the sidecar at `path` is that one."""
-    found = read_sidecar(path)
-    return found is not None and (found.event_id, found.attempts) == (sidecar.event_id, sidecar.attempts)
-
-
-def _sync_directory(path: str) -> None:
-    with suppress(OSError):  # not every file system can
-        directory = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
 
 
 def _context(trace_id: str, span_id: str) -> SpanContext:
@@ -322,13 +179,3 @@ _IS_RIGHT: dict[str, Callable[[Any], bool]] = {
     "metrics": _are_metrics,
 }
 _MAY_BE_ABSENT = {"run_name", "step", "epoch", "best", "size", "sha256", "metrics"}
-
-
-def _forget_writing() -> None:
-    """In a forked child: who held the lock is not there."""
-    global _writing  # noqa: PLW0603
-    _writing = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_writing)

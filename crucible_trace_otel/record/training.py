@@ -28,7 +28,7 @@ from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.record._windows import StepTotals, StepWindows
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
-from crucible_trace_otel.semconv.enums import Result, RunState
+from crucible_trace_otel.semconv.enums import LinkType, Result, RunState
 
 __all__ = ["Epoch", "TrainingRun", "training_run"]
 
@@ -231,6 +231,9 @@ class TrainingRun(Checkpoints):
         return trace_id_of_run(self.run_id, self.attempt)
 
     def _on_start(self) -> dict[str, Any]:
+        """Which attempt it is, and of which it goes on: known from its start on, for it may be killed at once."""
+        if self._beginning.earlier is not None:
+            self._causes.add(self.event_id, LinkType.RESUMED_FROM, self._beginning.earlier)
         return self._beginning.attributes()
 
     @guarded(nothing)

@@ -14,7 +14,8 @@ import pytest
 import crucible_trace_otel as crucible
 from crucible_trace_otel.record import _files, _manifest
 from crucible_trace_otel.record._digests import FileDigest, drain
-from crucible_trace_otel.record._sidecar import Sidecar, read_sidecar
+from crucible_trace_otel.record._sidecar import Sidecar
+from crucible_trace_otel.record._sidecar_files import read_sidecar, write_sidecar
 from crucible_trace_otel.record._tracer import use_tracer_provider
 from crucible_trace_otel.semconv import attributes as attr
 from tests.record.reading import Recording, node, said
@@ -96,7 +97,7 @@ def test_a_sidecar_says_who_saved_the_checkpoint_and_what_it_holds(recorded: Rec
 def test_it_is_there_when_the_call_returns(recorded: Recording, tmp_path: Path) -> None:
     large = tmp_path / "large"
     with crucible.training_run("r") as run:
-        run.save_checkpoint(large, write=lambda path: path.write_bytes(b"\0" * 50_000_000))
+        run.save_checkpoint(large, write=lambda path: path.write_bytes(b"\0" * 2_000_000))
         sidecar = read_sidecar(str(large))
     assert sidecar is not None
     assert sidecar.run_id == run.run_id
@@ -119,6 +120,20 @@ def test_without_a_sidecar_an_older_one_goes(recorded: Recording, tmp_path: Path
         run.save_checkpoint(path, write=write, sidecar=False)
     assert drain(5)
     assert names(tmp_path) == ["a"]
+
+
+def test_a_checkpoint_that_is_no_path_touches_no_sidecar(
+    recorded: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here.crucible.json").write_text("of the folder the program runs in")
+    monkeypatch.chdir(tmp_path / "here")
+    with crucible.training_run("r") as run:
+        for sidecar in (True, False):
+            run.save_checkpoint(None, sidecar=sidecar)  # type: ignore[arg-type]
+        run.delete_checkpoint(None)  # type: ignore[arg-type]
+    assert drain(5)
+    assert names(tmp_path) == ["here", "here.crucible.json"]
 
 
 def test_without_a_provider_no_sidecar_is_written(tmp_path: Path) -> None:
@@ -216,6 +231,20 @@ def test_a_checkpoint_of_another_process_that_is_not_what_was_saved(
     assert warned == [f"{path} is not what was saved there: its digest differs."]
 
 
+def test_a_checkpoint_that_another_process_saved_since_is_linked_to_that(recorded: Recording, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with crucible.training_run("r") as run:
+        run.save_checkpoint(path, write=write)
+        other = replace(found(path), event_id="e" * 32, span_id="f" * 16, sha256=sha256(b"other").hexdigest())
+        path.write_bytes(b"other")
+        write_sidecar(str(path), other, "-")
+        run.load_checkpoint(path)
+    assert drain(5)
+    loaded = recorded.one("checkpoint_load")
+    assert [f"{link.context.span_id:016x}" for link in loaded.links] == ["f" * 16]
+    assert MISMATCH not in said(loaded)
+
+
 def test_a_sidecar_that_cannot_be_used_costs_the_link_only(
     recorded: Recording, warned: list[str], tmp_path: Path
 ) -> None:
@@ -232,10 +261,10 @@ def test_a_sidecar_that_cannot_be_used_costs_the_link_only(
 def test_what_was_saved_over_is_not_given_a_digest_of_what_came_later(recorded: Recording, tmp_path: Path) -> None:
     path = tmp_path / "a"
     with crucible.training_run("r") as run:
-        first = run.save_checkpoint(path, write=lambda path: path.write_bytes(b"\0" * 20_000_000))
-        second = run.save_checkpoint(path, write=lambda path: path.write_bytes(b"\1" * 20_000_000))
-    assert second.digest(5).sha256 == sha256(b"\1" * 20_000_000).hexdigest()
-    assert first.digest(5).sha256 in (None, sha256(b"\0" * 20_000_000).hexdigest())
+        first = run.save_checkpoint(path, write=lambda path: path.write_bytes(b"\0" * 2_000_000))
+        second = run.save_checkpoint(path, write=lambda path: path.write_bytes(b"\1" * 2_000_000))
+    assert second.digest(5).sha256 == sha256(b"\1" * 2_000_000).hexdigest()
+    assert first.digest(5).sha256 in (None, sha256(b"\0" * 2_000_000).hexdigest())
     assert found(path).event_id == second.event_id
 
 

@@ -11,7 +11,7 @@ import crucible_trace_otel as crucible
 from crucible_trace_otel.record import _files
 from crucible_trace_otel.record._digests import drain
 from crucible_trace_otel.record._ids import trace_id_of_run
-from crucible_trace_otel.record._sidecar import read_sidecar
+from crucible_trace_otel.record._sidecar_files import read_sidecar
 from crucible_trace_otel.record._tracer import use_tracer_provider
 from crucible_trace_otel.sdk._ids import id_generator
 from crucible_trace_otel.semconv import attributes as attr

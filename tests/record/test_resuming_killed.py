@@ -121,5 +121,10 @@ def test_killed_again_and_again_it_is_one_run(programs: Programs, tmp_path: Path
     traces = open_store(tmp_path / ".crucible").traces()
     assert len({trace.run_ids for trace in traces}) == 1
     assert [attempt_of(trace).attributes[attr.CRUCIBLE_RUN_ATTEMPT] for trace in traces] == [0, 1, 2, 3, 4]
+    by_id = {attempt.span_id: attempt for attempt in map(attempt_of, traces)}
+    for attempt in list(by_id.values())[1:]:
+        (link,) = attempt.links
+        assert link.type == "resumed_from"
+        assert by_id[link.span_id].trace_id == attempt.attributes[attr.CRUCIBLE_RUN_PREVIOUS_TRACE_ID]
     merged = merge_attempts(step_rows(trace).rows for trace in traces)
     assert [row["step"] for row in merged.rows] == list(range(STEPS)), kills

@@ -13,13 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crucible_trace_otel.errors import FormatError
-from crucible_trace_otel.record import _sidecar
+from crucible_trace_otel.record import _sidecar_files
 from crucible_trace_otel.record._digests import FileDigest
-from crucible_trace_otel.record._sidecar import (
-    Sidecar,
+from crucible_trace_otel.record._sidecar import Sidecar, decode, encode
+from crucible_trace_otel.record._sidecar_files import (
     complete_sidecar,
-    decode,
-    encode,
     read_sidecar,
     remove_sidecar,
     sidecar_path,
@@ -245,7 +243,7 @@ def test_one_that_cannot_be_used_is_left_aside_with_one_warning(checkpoint: Path
 
 
 def test_a_forked_child_does_not_wait_for_who_writes_in_the_parent(checkpoint: Path) -> None:
-    with _sidecar._writing:
+    with _sidecar_files._writing:
         child = os.fork()
         if child == 0:
             os._exit(0 if write_sidecar(str(checkpoint), EXAMPLE, "-") else 1)
