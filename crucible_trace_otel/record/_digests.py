@@ -1,4 +1,4 @@
-"""SHA-256 and size of files that were written or read, computed by a thread of its own, off the training thread."""
+"""SHA-256 and size of what was written or read, computed by a thread of its own, off the training thread."""
 
 import os
 import stat
@@ -11,6 +11,7 @@ from typing import Any
 
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._manifest import entries_of, manifest_digest
 from crucible_trace_otel.record._values import printable
 
 __all__ = ["FileDigest", "digest_later", "drain", "give_up"]
@@ -21,21 +22,27 @@ _SMALL = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class FileDigest:
-    """What is known about a file: all of it, or why not."""
+    """What is known about a file or a directory: all of it, or why not."""
 
     size: int | None = None
-    """Bytes."""
+    """Bytes; of a directory, the sum over its files."""
     sha256: str | None = None
-    """64 lower-case hex digits; None where the file changed while it was read, or could not be read."""
+    """64 lower-case hex digits, of a directory those of its manifest.
+
+    None where it changed while it was read, or could not be read.
+    """
     changed: bool | None = None
-    """True where the file changed while it was read."""
+    """True where it changed while it was read, or was saved again before."""
 
 
 @dataclass(eq=False)
 class _Job:
     path: str
     done: Callable[[FileDigest], None]
+    afterwards: Callable[[FileDigest], None]
     finished: threading.Event
+    digest: FileDigest | None = None
+    """Where it is known, and `done` was called."""
 
 
 _jobs: deque[_Job] = deque()
@@ -43,16 +50,23 @@ _wake = threading.Condition()
 _worker: threading.Thread | None = None
 
 
-def digest_later(path: str | os.PathLike[str], done: Callable[[FileDigest], None]) -> threading.Event:
-    """Digest the file at `path` and call `done` with the result; the event says when that is done.
+def digest_later(
+    path: str | os.PathLike[str],
+    done: Callable[[FileDigest], None],
+    afterwards: Callable[[FileDigest], None] = nothing,
+) -> threading.Event:
+    """Digest what lies at `path` and call `done` with the result; the event says when that is done.
 
-    A file of up to 64 KiB at once, which costs less than waking the thread; a larger one on the thread.
+    A file of up to 64 KiB at once, which costs less than waking the thread; anything larger on the thread. `afterwards`
+    is called behind `done`, always on the thread, and not at all where the process ends before.
     """
     global _worker  # noqa: PLW0603 - one thread a process, started at the first file
-    job = _Job(os.fspath(path), done, threading.Event())
+    job = _Job(os.fspath(path), done, afterwards, threading.Event())
     if _is_small(job.path):
-        _finish(job, _digest(job.path))
-        return job.finished
+        job.digest = _digest(job.path)
+        _finish(job, job.digest)
+        if afterwards is nothing:
+            return job.finished
     with _wake:
         if _worker is None or not _worker.is_alive():
             worker = threading.Thread(target=_work, name="crucible-digests", daemon=True)
@@ -65,7 +79,8 @@ def digest_later(path: str | os.PathLike[str], done: Callable[[FileDigest], None
 
 def _is_small(path: str) -> bool:
     try:
-        return os.stat(path).st_size <= _SMALL  # noqa: PTH116 - a path given as text stays as it was given
+        status = os.stat(path)  # noqa: PTH116 - a path given as text stays as it was given
+        return stat.S_ISREG(status.st_mode) and status.st_size <= _SMALL
     except (OSError, ValueError):
         return False
 
@@ -82,7 +97,8 @@ def give_up() -> None:
         left = list(_jobs)
         _jobs.clear()
     for job in left:
-        _finish(job, FileDigest())
+        if job.digest is None:
+            _finish(job, FileDigest())
 
 
 def _work() -> None:
@@ -90,33 +106,59 @@ def _work() -> None:
         with _wake:
             _wake.wait_for(lambda: _jobs)
             job = _jobs[0]
-        digest = _digest(job.path)
+        digest = job.digest or _digest(job.path)
         with _wake:
             given_up = not _jobs or _jobs[0] is not job
         if not given_up:
-            _finish(job, digest)
+            if job.digest is None:
+                _finish(job, digest)
+            _do(job, job.afterwards, digest)
             with _wake:
                 if _jobs and _jobs[0] is job:
                     _jobs.popleft()
                 _wake.notify_all()
 
 
-@guarded(nothing)
 def _finish(job: _Job, digest: FileDigest) -> None:
+    _do(job, job.done, digest)
+    job.finished.set()
+
+
+@guarded(nothing)
+def _do(job: _Job, action: Callable[[FileDigest], None], digest: FileDigest) -> None:
     try:
-        job.done(digest)
+        action(digest)
     except Exception as error:  # noqa: BLE001 - the thread must outlive one bad job
         warn_once(
             f"digest {type(error).__name__}",
             f"The digest of {job.path} was not recorded: {printable(error)}",
             exc_info=True,
         )
-    finally:
-        job.finished.set()
 
 
 @guarded(lambda _: FileDigest())
 def _digest(path: str) -> FileDigest:
+    return _digest_of_directory(path) if os.path.isdir(path) else _digest_of_file(path)  # noqa: PTH112
+
+
+def _digest_of_directory(path: str) -> FileDigest:
+    try:
+        entries = entries_of(path)
+        size = sum(entry.size for entry in entries)
+        digests = []
+        for entry in entries:
+            of_file = FileDigest(sha256="") if entry.target is not None else _digest_of_file(entry.path)
+            if of_file.sha256 is None:
+                return FileDigest(size, changed=of_file.changed)
+            digests.append((entry, of_file.sha256))
+        if entries_of(path) != entries:
+            return FileDigest(size, changed=True)
+    except (OSError, ValueError) as error:
+        return _without(path, error)
+    return FileDigest(size, manifest_digest(digests))
+
+
+def _digest_of_file(path: str) -> FileDigest:
     try:
         # Not blocking, for a pipe without a writer would hold up every later digest.
         with os.fdopen(

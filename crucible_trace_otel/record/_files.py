@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from opentelemetry.trace import SpanContext
 
+from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._digests import FileDigest, digest_later
-from crucible_trace_otel.record._guard import guarded
-from crucible_trace_otel.record._links import LinkTargets
+from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._links import Linkable, LinkTargets
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
@@ -19,7 +20,7 @@ from crucible_trace_otel.semconv.enums import LinkType
 if TYPE_CHECKING:
     import threading
 
-__all__ = ["CheckpointLoad", "CheckpointSave", "FileOperation", "ModelLoad", "ModelSave", "StoredFile", "saved_at"]
+__all__ = ["FileOperation", "ModelLoad", "ModelSave", "Origin", "StoredFile", "as_text", "saved_at"]
 
 _MOST_REMEMBERED = 1_000
 _saved: OrderedDict[str, "FileOperation"] = OrderedDict()
@@ -59,6 +60,15 @@ class StoredFile:
         return self.operation._digest_within(timeout)
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How a file that is loaded was saved."""
+
+    saving: Linkable
+    digest: Callable[[], FileDigest]
+    """What it was then."""
+
+
 def _without_digest(operation: "FileOperation") -> None:
     """The fallback where no digest could be ordered: the file operation ends all the same."""
     operation.stop()
@@ -83,7 +93,7 @@ class FileOperation(Operation):
     ) -> None:
         super().__init__(path, attributes={self.path_key: path, **attributes}, depends_on=depends_on)
         self.path = path
-        self._path = _as_text(path)
+        self._path = as_text(path)
         self._within = within
         self._digest = FileDigest()
         self._digested: threading.Event | None = None
@@ -114,15 +124,17 @@ class FileOperation(Operation):
             return
         ended_at = self._now_ns()
         self._leave()
-        saved = saved_at(self._path)
+        origin = None if self.saves else self._origin()
+        if origin is not None:
+            self.link(LinkType.PRODUCED_BY, origin.saving)
         if self.saves and self._path:
             _saved[_real(self._path)] = self
             while len(_saved) > _MOST_REMEMBERED:
                 _saved.popitem(last=False)
-        elif saved is not None:
-            self.link(LinkType.PRODUCED_BY, saved)
 
         def done(digest: FileDigest) -> None:
+            if digest.sha256 is not None and not self._is_latest():
+                digest = FileDigest(digest.size, changed=True)
             self._digest = digest
             self.set(
                 {
@@ -131,34 +143,25 @@ class FileOperation(Operation):
                     self.changed_key: digest.changed,
                 }
             )
-            expected = saved._digest_within(0).sha256 if saved is not None and not self.saves else None
-            if expected and digest.sha256 and expected != digest.sha256:
+            if origin is not None and _differs(digest, origin.digest()):
                 self.set({self.mismatch_key: True})
+                warn_once(f"mismatch {self._path}", f"{self.about} is not what was saved there: its digest differs.")
             self._stop_at(ended_at)
 
-        self._digested = digest_later(self._path, done)
+        self._digested = digest_later(self._path, done, self._written(ended_at))
 
+    def _origin(self) -> Origin | None:
+        """How what is loaded was saved, where that is known; for the rooms to add to."""
+        saved = saved_at(self._path)
+        return None if saved is None else Origin(saved, lambda: saved._digest_within(0))
 
-class _CheckpointFile(FileOperation):
-    path_key = attr.CRUCIBLE_CHECKPOINT_PATH
-    size_key = attr.CRUCIBLE_CHECKPOINT_SIZE
-    sha256_key = attr.CRUCIBLE_CHECKPOINT_SHA256
-    changed_key = attr.CRUCIBLE_CHECKPOINT_CHANGED
-    mismatch_key = attr.CRUCIBLE_CHECKPOINT_DIGEST_MISMATCH
+    def _written(self, at_ns: int) -> Callable[[FileDigest], None]:  # noqa: ARG002 - for the rooms
+        """The file is there. What this returns is called on another thread with its digest; for rooms to override."""
+        return nothing
 
-
-class CheckpointSave(_CheckpointFile):
-    """Writing a checkpoint."""
-
-    operation_name = spans.CHECKPOINT_SAVE
-    saves = True
-
-
-class CheckpointLoad(_CheckpointFile):
-    """Reading a checkpoint."""
-
-    operation_name = spans.CHECKPOINT_LOAD
-    saves = False
+    def _is_latest(self) -> bool:
+        """Whether nothing was saved in its place; else what lies there now is not what it saved."""
+        return not self.saves or saved_at(self._path) in (None, self)
 
 
 class _ModelFile(FileOperation):
@@ -189,9 +192,13 @@ def saved_at(path: str) -> FileOperation | None:
 
 
 @guarded(lambda _: "")
-def _as_text(path: Any) -> str:
+def as_text(path: Any) -> str:
     """The path as text; empty for what is no path, such as an open file."""
     return os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
+
+
+def _differs(found: FileDigest, saved: FileDigest) -> bool:
+    return bool(found.sha256 and saved.sha256 and found.sha256 != saved.sha256)
 
 
 def _real(path: str) -> str:

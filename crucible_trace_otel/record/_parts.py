@@ -38,7 +38,7 @@ class RunPart(Operation):
         self.name = name
         attributes = {
             attr.CRUCIBLE_RUN_NAME: run._given.get(attr.CRUCIBLE_RUN_NAME),
-            attr.CRUCIBLE_RUN_ATTEMPT: run._given.get(attr.CRUCIBLE_RUN_ATTEMPT),
+            attr.CRUCIBLE_RUN_ATTEMPT: run.attempt,
             attr.CRUCIBLE_RUN_PART: self.name,
             attr.CRUCIBLE_RUN_FIRST_TRACE_ID: format_trace_id(run.span_context.trace_id),
             attr.CRUCIBLE_RUN_PREVIOUS_TRACE_ID: format_trace_id(previous.span_context.trace_id),
@@ -118,7 +118,7 @@ class RunParts:
             part.stop()
         for first in range(0, len(self._parts), _MOST_LINKS):
             attributes = {
-                attr.CRUCIBLE_RUN_ATTEMPT: self._run._given.get(attr.CRUCIBLE_RUN_ATTEMPT),
+                attr.CRUCIBLE_RUN_ATTEMPT: self._run.attempt,
                 attr.CRUCIBLE_RUN_PART: _FIRST,
                 attr.CRUCIBLE_RUN_FIRST_TRACE_ID: format_trace_id(self._run.span_context.trace_id),
             }
@@ -166,7 +166,7 @@ class RunParts:
 
 
 def _trace_id_of(run: "TrainingRun", part: str) -> int:
-    return trace_id_of_run(run.run_id, run._given.get(attr.CRUCIBLE_RUN_ATTEMPT, 0), part)
+    return trace_id_of_run(run.run_id, run.attempt, part)
 
 
 def has_outgrown(operation: Operation) -> bool:

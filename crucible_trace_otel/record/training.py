@@ -14,20 +14,22 @@ from operator import index
 from typing import Any, SupportsIndex
 from weakref import WeakSet
 
+from crucible_trace_otel.record._checkpoints import Checkpoints
 from crucible_trace_otel.record._failure import Outcome
-from crucible_trace_otel.record._files import CheckpointLoad, CheckpointSave, ModelSave, StoredFile
+from crucible_trace_otel.record._files import ModelSave, StoredFile
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
-from crucible_trace_otel.record._ids import new_event_id, trace_id_of_run
+from crucible_trace_otel.record._ids import trace_id_of_run
 from crucible_trace_otel.record._links import Links, LinkTargets
-from crucible_trace_otel.record._operation import emit_event, record_moment
+from crucible_trace_otel.record._operation import Operation, emit_event, record_moment
 from crucible_trace_otel.record._parts import RunParts
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
+from crucible_trace_otel.record._resuming import beginning_of, tell_of_resuming
 from crucible_trace_otel.record._steps import Training, as_step, doubles, short
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.record._windows import StepTotals, StepWindows
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
-from crucible_trace_otel.semconv.enums import Result, RunState
+from crucible_trace_otel.semconv.enums import LinkType, Result, RunState
 
 __all__ = ["Epoch", "TrainingRun", "training_run"]
 
@@ -55,13 +57,17 @@ class Epoch(Training):
         self._windows = StepWindows(self, self._totals, self._run._totals)
         self._run._windows_inside.add(self._windows)
 
+    def _on_start(self) -> dict[str, Any]:
+        self._run._last_epoch = self.index
+        return super()._on_start()
+
     def _before_end(self) -> None:
         """Close its windows, and give its mean loss to queries that see span attributes only."""
         self._windows.close()
         self.set({**self._totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self._totals.means().get("loss")})
 
 
-class TrainingRun(Training):
+class TrainingRun(Checkpoints):
     """One attempt to train a model."""
 
     operation_name = spans.TRAINING_RUN
@@ -76,29 +82,50 @@ class TrainingRun(Training):
         model: str | None = None,
         depends_on: LinkTargets | None = None,
         links: Links | None = None,
+        resume_from: str | os.PathLike[str] | None = None,
     ) -> None:
         attributes = {
             attr.CRUCIBLE_RUN_NAME: name,
-            attr.CRUCIBLE_RUN_ATTEMPT: 0,
             attr.CRUCIBLE_DATASET_NAME: dataset,
             attr.CRUCIBLE_MODEL_NAME: model,
             **with_template(attr.CRUCIBLE_TRAINING_HYPERPARAMETER_TEMPLATE, hyperparameters),
         }
         self._named = run_id
+        self._resume_from = resume_from
         super().__init__(name, attributes=attributes, depends_on=depends_on, links=links)
 
     def _prepare(self) -> None:
         super()._prepare()
-        self.run_id = printable(self._named) if self._named is not None else new_event_id()[:16]
+        self._beginning = beginning_of(self._named, self._resume_from)
+        self.run_id = self._beginning.run_id
         """Names the run in every process and every attempt."""
+        self.attempt = self._beginning.attempt
+        """Number of this attempt of the run, 0 for the first."""
         self._totals = StepTotals()
-        self._next_step = 0
+        self._next_step = self._beginning.next_step
+        self._last_epoch: int | None = None
         self._loops: WeakSet[_Epochs] = WeakSet()
         self._run = self
         self._parts: RunParts = RunParts(self)
         self._windows = StepWindows(self, self._totals)
         self._windows_inside: WeakSet[StepWindows] = WeakSet()
         self._inherits = {attr.CRUCIBLE_RUN_ID: self.run_id}
+
+    @property
+    def next_step(self) -> int:
+        """Index of the step that is recorded next; of a resumed run at first the one after its checkpoint."""
+        return self._next_step
+
+    @property
+    def next_epoch(self) -> int:
+        """Index of the first epoch of this attempt: the one after that of its checkpoint, 0 where it has none.
+
+            for epoch in run.epochs(range(run.next_epoch, 10)):
+
+        It is what the sidecar says. A training that must go on right without a recorder, too, keeps its epoch in the
+        checkpoint.
+        """
+        return self._beginning.next_epoch
 
     def epoch(self, index: int) -> Epoch:
         """The epoch `index` (from 0), to be used in `with` or by `start()` and `stop()`."""
@@ -114,54 +141,6 @@ class TrainingRun(Training):
             TypeError: `number` is neither; a loop cannot be made of it.
         """
         return _Epochs(self, range(index(number)) if isinstance(number, SupportsIndex) else number)
-
-    @forgiving
-    def save_checkpoint(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        write: Callable[[Any], Any] | None = None,
-        step: int | None = None,
-        epoch: int | None = None,
-        best: bool | None = None,
-        metrics: Mapping[str, Any] | None = None,
-        depends_on: LinkTargets | None = None,
-    ) -> StoredFile:
-        """Record a checkpoint with its size, SHA-256 and the time it took; the digest is computed on another thread.
-
-        Args:
-            path: Its file.
-            write: Called with `path` to write it. Without it, the file was written before this call.
-            step: The step it holds; the last recorded one when not given.
-            epoch: The epoch it holds.
-            best: Whether it is the best so far.
-            metrics: What it reached, by name.
-            depends_on: Records it rests on, such as a validation.
-
-        Returns:
-            What later records can depend on. An exception of `write` is recorded and goes on unchanged.
-        """
-        attributes = {
-            attr.CRUCIBLE_CHECKPOINT_STEP: step
-            if step is not None
-            else self._next_step - 1
-            if self._next_step
-            else None,
-            attr.CRUCIBLE_CHECKPOINT_EPOCH: epoch,
-            attr.CRUCIBLE_CHECKPOINT_BEST: best,
-            **with_template(attr.CRUCIBLE_CHECKPOINT_METRIC_TEMPLATE, doubles(metrics)),
-        }
-        return CheckpointSave(path, attributes, depends_on, self).perform(write)
-
-    @forgiving
-    def load_checkpoint(self, path: str | os.PathLike[str], *, read: Callable[[Any], Any] | None = None) -> StoredFile:
-        """Record that a checkpoint was loaded, linked to its saving where this process saved it.
-
-        Args:
-            path: Its file.
-            read: Called with `path` to read it; the result is the returned object's `.value`.
-        """
-        return CheckpointLoad(path, {}, within=self).perform(read)
 
     @forgiving
     def save_model(
@@ -250,8 +229,21 @@ class TrainingRun(Training):
         return index
 
     def _wanted_trace_id(self) -> int | None:
-        """Fixed by the run id, so that processes which share one record into one trace."""
-        return trace_id_of_run(self.run_id)
+        """Fixed by run id and attempt, so that processes which share both record into one trace."""
+        return trace_id_of_run(self.run_id, self.attempt)
+
+    def _on_start(self) -> dict[str, Any]:
+        """Which attempt it is, and of which it goes on: known from its start on, for it may be killed at once."""
+        if self._beginning.earlier is not None:
+            self._causes.add(self.event_id, LinkType.RESUMED_FROM, self._beginning.earlier)
+        return self._beginning.attributes()
+
+    @guarded(nothing)
+    def _begin(self, inside: "Operation | None") -> None:
+        has_begun = bool(self._started_at)
+        super()._begin(inside)
+        if not has_begun:
+            tell_of_resuming(self, self._beginning)
 
     @guarded(nothing)
     def _finish(self, error: BaseException | str | None, at_ns: int | None = None) -> None:
@@ -282,8 +274,12 @@ def training_run(
     model: str | None = None,
     depends_on: LinkTargets | None = None,
     links: Links | None = None,
+    resume_from: str | os.PathLike[str] | None = None,
 ) -> TrainingRun:
     """A training run, to be used in `with`, or by `start()` and `stop()`.
+
+    With `resume_from=` it is the next attempt of the run that saved that checkpoint: same run id, a link to the earlier
+    attempt, steps that count on. Your code loads the checkpoint and goes on with `run.next_epoch`.
 
     Args:
         name: What a person calls it.
@@ -293,6 +289,8 @@ def training_run(
         model: What it trains.
         depends_on: Records it rests on, such as the decision for this model.
         links: Other causal links: link type to its target or targets.
+        resume_from: The checkpoint to go on from. Where nothing is there, a first attempt begins, so that one script
+            serves both starts. A `run_id` that is not that of the checkpoint wins, with one warning.
     """
     return TrainingRun(
         name,
@@ -302,6 +300,7 @@ def training_run(
         model=model,
         depends_on=depends_on,
         links=links,
+        resume_from=resume_from,
     )
 
 

@@ -67,7 +67,7 @@ CRUCIBLE_CHECKPOINT_BEST: Final = "crucible.checkpoint.best"
 """Whether it is the best checkpoint so far."""
 
 CRUCIBLE_CHECKPOINT_CHANGED: Final = "crucible.checkpoint.changed"
-"""True when the file changed while it was digested, so that no digest is given."""
+"""True when the file changed before or while it was digested, so that no digest is given."""
 
 CRUCIBLE_CHECKPOINT_DIGEST_MISMATCH: Final = "crucible.checkpoint.digest_mismatch"
 """True when the loaded file does not have the digest it was saved with."""
@@ -85,7 +85,7 @@ CRUCIBLE_CHECKPOINT_PATH: Final = "crucible.checkpoint.path"
 """Where the checkpoint lies."""
 
 CRUCIBLE_CHECKPOINT_SHA256: Final = "crucible.checkpoint.sha256"
-"""SHA-256 of the checkpoint file, hexadecimal."""
+"""SHA-256 of the checkpoint file, or of the manifest of a directory, hexadecimal."""
 
 CRUCIBLE_CHECKPOINT_SIZE: Final = "crucible.checkpoint.size"
 """Size of the checkpoint, in bytes."""

@@ -398,7 +398,7 @@ ATTRIBUTES: Final[Mapping[str, AttributeDefinition]] = {
     "crucible.checkpoint.changed": AttributeDefinition(
         key="crucible.checkpoint.changed",
         type="boolean",
-        brief="True when the file changed while it was digested, so that no digest is given.",
+        brief="True when the file changed before or while it was digested, so that no digest is given.",
         stability="development",
     ),
     "crucible.checkpoint.digest_mismatch": AttributeDefinition(
@@ -436,7 +436,7 @@ ATTRIBUTES: Final[Mapping[str, AttributeDefinition]] = {
     "crucible.checkpoint.sha256": AttributeDefinition(
         key="crucible.checkpoint.sha256",
         type="string",
-        brief="SHA-256 of the checkpoint file, hexadecimal.",
+        brief="SHA-256 of the checkpoint file, or of the manifest of a directory, hexadecimal.",
         stability="development",
     ),
     "crucible.checkpoint.size": AttributeDefinition(

@@ -72,6 +72,9 @@ def record_everything(folder) -> None:
                     folder / "c", write=lambda path: path.write_text("c"), epoch=1, best=True, metrics={"loss": 1}
                 )
                 run.load_checkpoint(folder / "c")
+                with crucible.training_run("again", resume_from=folder / "c") as again:
+                    again.save_checkpoint(folder, step=3)
+                    again.delete_checkpoint(folder / "c", remove=lambda path: path.unlink(), reason="an older one")
                 model = run.save_model(
                     folder / "m", write=lambda path: path.write_text("m"), version="1", depends_on=saved
                 )
