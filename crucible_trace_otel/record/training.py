@@ -14,16 +14,19 @@ from operator import index
 from typing import Any, SupportsIndex
 from weakref import WeakSet
 
+from crucible_trace_otel.record._conclusion import Concluded
 from crucible_trace_otel.record._failure import Outcome
 from crucible_trace_otel.record._files import CheckpointLoad, CheckpointSave, ModelSave, StoredFile
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id, trace_id_of_run
 from crucible_trace_otel.record._links import Links, LinkTargets
+from crucible_trace_otel.record._metrics import doubles
 from crucible_trace_otel.record._operation import emit_event, record_moment
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
-from crucible_trace_otel.record._steps import Training, as_step, doubles, short
+from crucible_trace_otel.record._steps import Training, as_step, short
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.record._windows import StepTotals, StepWindows
+from crucible_trace_otel.record.facts import Dataset, Model, run_facts
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 from crucible_trace_otel.semconv.enums import Result, RunState
@@ -58,9 +61,12 @@ class Epoch(Training):
         """Close its windows, and give its mean loss to queries that see span attributes only."""
         self._windows.close()
         self.set({**self._totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self._totals.means().get("loss")})
+        self.set(self._measured())
+        self._measures.epochs = 1
+        self._run._measures.add(self._measures)
 
 
-class TrainingRun(Training):
+class TrainingRun(Concluded):
     """One attempt to train a model."""
 
     operation_name = spans.TRAINING_RUN
@@ -70,18 +76,18 @@ class TrainingRun(Training):
         name: object,
         *,
         run_id: str | None = None,
-        hyperparameters: Mapping[str, Any] | None = None,
-        dataset: str | None = None,
-        model: str | None = None,
+        hyperparameters: Any = None,
+        dataset: str | Dataset | None = None,
+        model: str | Model | None = None,
+        seed: int | None = None,
+        accumulation: int | None = None,
         depends_on: LinkTargets | None = None,
         links: Links | None = None,
     ) -> None:
         attributes = {
             attr.CRUCIBLE_RUN_NAME: name,
             attr.CRUCIBLE_RUN_ATTEMPT: 0,
-            attr.CRUCIBLE_DATASET_NAME: dataset,
-            attr.CRUCIBLE_MODEL_NAME: model,
-            **with_template(attr.CRUCIBLE_TRAINING_HYPERPARAMETER_TEMPLATE, hyperparameters),
+            **run_facts(hyperparameters, dataset, model, seed, accumulation),
         }
         self._named = run_id
         super().__init__(name, attributes=attributes, depends_on=depends_on, links=links)
@@ -211,6 +217,7 @@ class TrainingRun(Training):
         }
         emit_event(self, events.EARLY_STOPPED, {attr.CRUCIBLE_ABOUT: reason, **attributes})
         self.set(attributes)
+        self._stop_reason = printable(reason)
 
     @guarded(not_recorded(spans.HYPERPARAMETER_TUNED))
     def tune_hyperparameter(
@@ -259,7 +266,8 @@ class TrainingRun(Training):
 
     def _state(self, outcome: Outcome) -> dict[str, Any]:
         """How the run ended."""
-        return {attr.CRUCIBLE_RUN_STATE: _STATES.get(outcome.result, RunState.FAILED)}
+        self._ended_as = _STATES.get(outcome.result, RunState.FAILED)
+        return {attr.CRUCIBLE_RUN_STATE: self._ended_as}
 
     def _before_end(self) -> None:
         """Close its windows, and give its last loss to queries that see span attributes only."""
@@ -267,6 +275,7 @@ class TrainingRun(Training):
             windows.retire()
         self._windows.close()
         self.set({**self._totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self._totals.last.get("loss")})
+        self._conclude(self._next_step - 1 if self._next_step else None, self._totals.last.get("loss"))
 
 
 @forgiving
@@ -274,9 +283,11 @@ def training_run(
     name: str,
     *,
     run_id: str | None = None,
-    hyperparameters: Mapping[str, Any] | None = None,
-    dataset: str | None = None,
-    model: str | None = None,
+    hyperparameters: Any = None,
+    dataset: str | Dataset | None = None,
+    model: str | Model | None = None,
+    seed: int | None = None,
+    accumulation: int | None = None,
     depends_on: LinkTargets | None = None,
     links: Links | None = None,
 ) -> TrainingRun:
@@ -285,9 +296,11 @@ def training_run(
     Args:
         name: What a person calls it.
         run_id: Names the run across processes: where it is a root, it fixes the trace id. Random when not given.
-        hyperparameters: By name; each becomes an attribute.
-        dataset: What it trains on.
-        model: What it trains.
+        hyperparameters: By name, nested or not: mappings, dataclasses, namespaces, lists. Each becomes an attribute.
+        dataset: What it trains on: a name, or a `Dataset`.
+        model: What it trains: a name, or a `Model`.
+        seed: Of its random numbers.
+        accumulation: How many batches one optimizer step is made of, where gradients are accumulated.
         depends_on: Records it rests on, such as the decision for this model.
         links: Other causal links: link type to its target or targets.
     """
@@ -297,6 +310,8 @@ def training_run(
         hyperparameters=hyperparameters,
         dataset=dataset,
         model=model,
+        seed=seed,
+        accumulation=accumulation,
         depends_on=depends_on,
         links=links,
     )
