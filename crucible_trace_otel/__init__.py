@@ -23,6 +23,7 @@ from crucible_trace_otel.record._operation import Operation, current_operation
 from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record.deployment import Deployment, Inference, deployment, inference
 from crucible_trace_otel.record.facts import Dataset, Model
+from crucible_trace_otel.record.history import record_history
 from crucible_trace_otel.record.pipeline import Pipeline, Stage, pipeline, stage
 from crucible_trace_otel.record.reasoning import Decision, ReasoningChain, reasoning_chain
 from crucible_trace_otel.record.training import Epoch, TrainingRun, training_run
@@ -72,6 +73,7 @@ __all__ = [
     "open_store",
     "pipeline",
     "reasoning_chain",
+    "record_history",
     "render",
     "shutdown",
     "stage",

@@ -95,6 +95,7 @@ class Measured(Operation):
         """
         return ValidationRun(about, of=self, dataset=dataset, depends_on=depends_on, links=links)
 
+    @guarded(lambda self: self)
     def _measured_here(self) -> "Measured":
         """Where a loop that begins now belongs: to the epoch of this run that it runs in, else to this."""
         here = current_operation()

@@ -6,12 +6,10 @@ from contextlib import suppress
 from operator import index
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._failure import exception_attributes, hand_over
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._operation import current_operation, emit_event
 from crucible_trace_otel.record._progress import Bar, progress_bar
-from crucible_trace_otel.record._values import printable
 
 if TYPE_CHECKING:
     from crucible_trace_otel.record._measured import Measured
@@ -85,7 +83,9 @@ class _Pass(Iterator[T]):
 
     def __next__(self) -> T:
         asked = _clock()
-        self._settle(asked)
+        if self._handed_over:
+            self._body_ns += asked - self._handed_over
+            self._handed_over = 0
         try:
             batch = next(self._iterator)
         except BaseException as error:
@@ -106,24 +106,17 @@ class _Pass(Iterator[T]):
     def __del__(self) -> None:
         self._leave()
 
-    def _settle(self, now: int) -> None:
-        """Count the time since the last batch was handed over as time in which it was used."""
-        if self._handed_over:
-            self._body_ns += now - self._handed_over
-            self._handed_over = 0
-
     @guarded(nothing)
     def _count(self, batch: T) -> None:
         self._uncounted += 1  # until it is counted
         self._samples += index(self._size(batch) if callable(self._size) else self._size)  # type: ignore[arg-type]
         self._uncounted -= 1
 
+    @guarded(nothing)
     def _advance(self, bar: Bar) -> None:
-        try:
-            bar.advance()
-        except Exception as error:  # noqa: BLE001 - a bar is not worth a run
-            self._bar = None
-            warn_once("progress bar", f"The progress bar is given up: {type(error).__name__}: {printable(error)}.")
+        self._bar = None  # for good, where it fails
+        bar.advance()
+        self._bar = bar
 
     @guarded(nothing)
     def _fail(self, error: BaseException) -> None:
@@ -140,7 +133,8 @@ class _Pass(Iterator[T]):
         if self._done:
             return
         self._done = True
-        self._settle(_clock())
+        if self._handed_over:
+            self._body_ns += _clock() - self._handed_over
         measures = self._owner._measures
         measures.wait_ns += self._wait_ns
         measures.body_ns += self._body_ns

@@ -19,7 +19,17 @@ from typing import Any, TypeAlias
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv.enums import RepairReason
 
-__all__ = ["AttributeValue", "Cleaned", "Repairs", "clean", "exact_text", "one_line", "printable", "with_template"]
+__all__ = [
+    "AttributeValue",
+    "Cleaned",
+    "Repairs",
+    "as_json",
+    "clean",
+    "exact_text",
+    "one_line",
+    "printable",
+    "with_template",
+]
 
 AttributeValue: TypeAlias = (
     bool | int | float | str | bytes | Sequence[bool] | Sequence[int] | Sequence[float] | Sequence[str]
@@ -87,6 +97,11 @@ def _with_template(prefix: str, named: Mapping[Any, Any] | None, most_names: int
         else:
             rest[key] = value
     return attributes | ({attr.CRUCIBLE_OVERFLOW: rest} if rest else {})
+
+
+def as_json(value: Any) -> str:
+    """`value` as JSON text, as it would be as an attribute that holds others."""
+    return json.dumps(_plain(value, "", {}, (), iter(range(_MOST_PARTS))), ensure_ascii=False)
 
 
 def one_line(value: object) -> str:

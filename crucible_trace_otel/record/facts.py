@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from crucible_trace_otel.record._guard import guarded
-from crucible_trace_otel.record._values import printable, with_template
+from crucible_trace_otel.record._values import as_json, printable, with_template
 from crucible_trace_otel.semconv import attributes as attr
 
 __all__ = ["Dataset", "Model", "dataset_attributes", "flattened", "hyperparameter_attributes", "run_facts"]
@@ -136,7 +136,7 @@ def flattened(given: Any) -> Any:
 def _leaves(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
     parts = _parts(value) if depth < _DEEPEST else None
     if not parts:
-        yield name, value
+        yield name, as_json(value) if isinstance(value, (list, tuple, Mapping)) else value
         return
     for key, part in parts:
         yield from _leaves(part, f"{name}.{printable(key)}" if name else printable(key), depth + 1)

@@ -239,6 +239,11 @@ def tuning_study(
     return TuningStudy(name, objective=objective, direction=direction, depends_on=depends_on, links=links)
 
 
+def _no_direction(_: Any) -> str | None:
+    return None
+
+
+@guarded(_no_direction)
 def _direction(given: Any) -> str | None:
     """The direction that was meant; one that is unknown stays as it is, and no trial is the best."""
     if given is None:
