@@ -30,7 +30,10 @@ _REVISION = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _SCHEMES = frozenset({"http", "https", "ssh", "git"})
 _HOST = re.compile(r"[\w.-]+(:\d+)?|\[[0-9a-fA-F:]+\](:\d+)?")
 _SCP_FORM = re.compile(r"(?:[^/]*@)?([\w.-]{2,}:[^:@]+)")
-_GIT = ("git", "-c", "core.fsmonitor=false", "--no-optional-locks")
+_GIT_STATUS = (
+    *("git", "-c", "core.fsmonitor=false", "--no-optional-locks"),
+    *("status", "--porcelain=v2", "--branch", "--untracked-files=no", "--ignore-submodules=dirty"),
+)
 
 
 def _nothing_known() -> dict[str, Any]:
@@ -68,21 +71,21 @@ class _Changes:
         return self._answer
 
     def _ask(self) -> None:
-        command = (*_GIT, "diff", "--quiet", "--no-ext-diff", "--no-textconv", "HEAD", "--")
         try:
-            asked = subprocess.run(  # noqa: S603 - a fixed command, without a shell
-                command,
+            said = subprocess.run(  # noqa: S603 - a fixed command, without a shell
+                _GIT_STATUS,
                 cwd=self._top,
                 env={name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 timeout=_LONGEST_S,
                 check=False,
-            )
+            ).stdout.splitlines()
         except (OSError, ValueError, subprocess.SubprocessError):  # no git, no permission, too slow: not known
             return
-        self._answer = {0: False, 1: True}.get(asked.returncode)
+        if any(line.startswith(b"# branch.oid ") for line in said):  # not its exit code, which the program may take
+            self._answer = not all(line.startswith(b"#") for line in said)
 
 
 @lru_cache(maxsize=1)

@@ -101,7 +101,10 @@ def _with_template(prefix: str, named: Mapping[Any, Any] | None, most_names: int
 
 def as_json(value: Any) -> str:
     """`value` as JSON text, as it would be as an attribute that holds others."""
-    return json.dumps(_plain(value, "", {}, (), iter(range(_MOST_PARTS))), ensure_ascii=False)
+    try:
+        return json.dumps(_plain(value, "", {}, (), iter(range(_MOST_PARTS))), ensure_ascii=False)
+    except Exception:  # noqa: BLE001 - any object may be given, and its methods may do anything
+        return printable(value)
 
 
 def one_line(value: object) -> str:

@@ -119,7 +119,7 @@ def flattened(given: Any) -> Any:
     Mappings, dataclasses and namespaces are opened, and lists of up to eight items. What is longer, empty, or deeper
     than eight levels stays one value, which becomes JSON text; so does, under `…`, what is past a thousand values.
     """
-    if _parts(given) is None:
+    if not _parts(given):
         return given
     flat: dict[str, Any] = {}
     for name, value in _leaves(given, "", 0):

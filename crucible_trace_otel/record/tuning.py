@@ -180,7 +180,10 @@ class TuningStudy(Operation):
         if isinstance(asked, int) and 0 <= asked < 2**62:
             index = int(asked)
         elif asked is not None:
-            warn_once("trial index", f"index={printable(asked)!r} is no number of a trial; {index} is used.")
+            warn_once(
+                f"trial_index {printable(asked)}",
+                f"index={printable(asked)!r} is no number of a trial; {index} is used.",
+            )
         self._started = max(self._started, index + 1)
         return index
 
