@@ -62,7 +62,7 @@ def hyperparameters(attributes: dict[str, Any]) -> dict[str, Any]:
         ),
         (Namespace(lr=0.1, layers=[64, 32]), {"lr": 0.1, "layers.0": 64, "layers.1": 32}),
         (SimpleNamespace(image=Size(8, 8)), {"image.height": 8, "image.width": 8}),
-        ({"weights": list(range(9)), "none": [], "empty": {}}, {"weights": str(list(range(9))), "none": "[]", "empty": "{}"}),
+        ({"w": list(range(9)), "none": [], "empty": {}}, {"w": str(list(range(9))), "none": "[]", "empty": "{}"}),
         ({"a": {"b": 1}, "a.b": 2, "": 3}, {"a.b": 1, "a.b_": 2, "_": 3}),
         ({"clip": None, "optimizer": Optimizer}, {"optimizer": str(Optimizer)}),
     ],

@@ -108,9 +108,9 @@ def test_many_phases_push_nothing_out(recorded: Recording) -> None:
 
 
 def test_a_phase_of_an_odd_name_and_one_that_is_late(recorded: Recording, warned: list[str]) -> None:
-    with crucible.training_run("r") as run:
-        with run.phase(7), run.phase(["no", "name"]), run.phase():  # type: ignore[arg-type, call-arg]
-            pass
+    run = crucible.training_run("r")
+    with run, run.phase(7), run.phase(["no", "name"]), run.phase():  # type: ignore[arg-type, call-arg]
+        pass
     with run.phase("late"):
         pass
     assert count_of(recorded.one("training_run"), "7") == 1
