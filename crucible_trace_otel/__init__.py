@@ -22,9 +22,13 @@ from crucible_trace_otel.record._files import StoredFile
 from crucible_trace_otel.record._operation import Operation, current_operation
 from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record.deployment import Deployment, Inference, deployment, inference
+from crucible_trace_otel.record.facts import Dataset, Model
+from crucible_trace_otel.record.history import record_history
 from crucible_trace_otel.record.pipeline import Pipeline, Stage, pipeline, stage
 from crucible_trace_otel.record.reasoning import Decision, ReasoningChain, reasoning_chain
 from crucible_trace_otel.record.training import Epoch, TrainingRun, training_run
+from crucible_trace_otel.record.tuning import Trial, TuningStudy, tuning_study
+from crucible_trace_otel.record.validation import ValidationRun
 
 if TYPE_CHECKING:
     from crucible_trace_otel.journal.processor import JournalSpanProcessor
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigurationError",
     "CrucibleError",
+    "Dataset",
     "Decision",
     "Deployment",
     "Epoch",
@@ -44,6 +49,7 @@ __all__ = [
     "Handle",
     "Inference",
     "JournalSpanProcessor",
+    "Model",
     "NotFoundError",
     "Operation",
     "Pipeline",
@@ -54,6 +60,9 @@ __all__ = [
     "StoreError",
     "StoredFile",
     "TrainingRun",
+    "Trial",
+    "TuningStudy",
+    "ValidationRun",
     "__version__",
     "causes",
     "configure",
@@ -64,11 +73,13 @@ __all__ = [
     "open_store",
     "pipeline",
     "reasoning_chain",
+    "record_history",
     "render",
     "shutdown",
     "stage",
     "step_rows",
     "training_run",
+    "tuning_study",
 ]
 
 _LAZY = {

@@ -7,13 +7,14 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from crucible_trace_otel.record._digests import FileDigest
+from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._files import FileOperation, Origin, StoredFile, as_text, saved_at
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._links import LinkTargets
 from crucible_trace_otel.record._operation import emit_event
 from crucible_trace_otel.record._sidecar import Sidecar
 from crucible_trace_otel.record._sidecar_files import complete_sidecar, read_sidecar, remove_sidecar, write_sidecar
-from crucible_trace_otel.record._steps import Training, doubles
+from crucible_trace_otel.record._steps import Training
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans

@@ -1,13 +1,14 @@
 """What a training run and an epoch have in common: steps, gradients, validations."""
 
 import time
-from collections.abc import Callable, Mapping
-from numbers import Integral
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._late import keep_late, place_of_late
-from crucible_trace_otel.record._operation import Operation, record_moment
+from crucible_trace_otel.record._measured import Measured
+from crucible_trace_otel.record._operation import record_moment
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._rows import CLOSED, OpenRows
 from crucible_trace_otel.record._values import printable, with_template
@@ -15,10 +16,7 @@ from crucible_trace_otel.record._windows import StepWindows
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 
-if TYPE_CHECKING:
-    from crucible_trace_otel.record.training import TrainingRun
-
-__all__ = ["Training", "as_step", "doubles", "short"]
+__all__ = ["Training", "as_step", "short"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _clock = time.perf_counter_ns
@@ -35,10 +33,9 @@ def _said_as(name: str) -> Callable[[F], F]:
     return rename
 
 
-class Training(Operation):
+class Training(Measured):
     """A training run or one of its epochs."""
 
-    _run: "TrainingRun"
     _windows: StepWindows
 
     def record_step(self, /, *misplaced: Any, step: int | None = None, **numbers: Any) -> None:
@@ -181,22 +178,9 @@ class Training(Operation):
         Args:
             **metrics: Its metrics, by name: `accuracy=0.93`.
         """
-        attributes = with_template(attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, doubles(metrics))
+        named = with_template(attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, doubles(metrics))
         said = ", ".join(f"{name} {short(value)}" for name, value in metrics.items())
-        return record_moment(self, spans.VALIDATION_RUN, said or "validation", attributes)
-
-
-@guarded(lambda metrics: metrics)
-def doubles(metrics: Any) -> Any:
-    """Metrics are doubles on the wire, whole ones too: a query with a decimal point finds them."""
-    if not isinstance(metrics, Mapping):
-        return metrics
-    return {name: float(value) if _is_whole(value) else value for name, value in metrics.items()}
-
-
-def _is_whole(value: Any) -> bool:
-    """Whether `value` is an integer, numpy's too, that a double holds exactly."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and -(2**53) <= int(value) <= 2**53
+        return record_moment(self, spans.VALIDATION_RUN, said or "validation", {**self._place(), **named})
 
 
 def as_step(given: Any) -> int:

@@ -19,7 +19,17 @@ from typing import Any, TypeAlias
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv.enums import RepairReason
 
-__all__ = ["AttributeValue", "Cleaned", "Repairs", "clean", "exact_text", "one_line", "printable", "with_template"]
+__all__ = [
+    "AttributeValue",
+    "Cleaned",
+    "Repairs",
+    "as_json",
+    "clean",
+    "exact_text",
+    "one_line",
+    "printable",
+    "with_template",
+]
 
 AttributeValue: TypeAlias = (
     bool | int | float | str | bytes | Sequence[bool] | Sequence[int] | Sequence[float] | Sequence[str]
@@ -58,18 +68,18 @@ def clean(given: Mapping[str, Any], repairs: Repairs | None = None) -> Cleaned:
     return cleaned
 
 
-def with_template(prefix: str, named: Mapping[Any, Any] | None) -> dict[str, Any]:
-    """Attributes `prefix.<name>` for values the user named; those past 48 together as one JSON object.
+def with_template(prefix: str, named: Mapping[Any, Any] | None, *, most_names: int = _MOST_NAMES) -> dict[str, Any]:
+    """Attributes `prefix.<name>` for values the user named; those past `most_names` together as one JSON object.
 
     The SDK keeps 128 attributes a span and drops the oldest without a word: our own names must not be pushed out.
     """
     try:
-        return _with_template(prefix, named)
+        return _with_template(prefix, named, most_names)
     except Exception:  # noqa: BLE001 - any object may be given, and its methods may do anything
         return {f"{prefix}.value": f"<unreadable {type(named).__qualname__}>"}
 
 
-def _with_template(prefix: str, named: Mapping[Any, Any] | None) -> dict[str, Any]:
+def _with_template(prefix: str, named: Mapping[Any, Any] | None, most_names: int) -> dict[str, Any]:
     if not isinstance(named, Mapping):
         return {} if named is None else {f"{prefix}.value": named}
     attributes: dict[str, Any] = {}
@@ -82,11 +92,19 @@ def _with_template(prefix: str, named: Mapping[Any, Any] | None) -> dict[str, An
         key = f"{prefix}.{printable(name) or '_'}"
         while key in attributes or key in rest:
             key += "_"
-        if len(attributes) < _MOST_NAMES:
+        if len(attributes) < most_names:
             attributes[key] = value
         else:
             rest[key] = value
     return attributes | ({attr.CRUCIBLE_OVERFLOW: rest} if rest else {})
+
+
+def as_json(value: Any) -> str:
+    """`value` as JSON text, as it would be as an attribute that holds others."""
+    try:
+        return json.dumps(_plain(value, "", {}, (), iter(range(_MOST_PARTS))), ensure_ascii=False)
+    except Exception:  # noqa: BLE001 - any object may be given, and its methods may do anything
+        return printable(value)
 
 
 def one_line(value: object) -> str:

@@ -9,12 +9,14 @@ with crucible.training_run("digits", hyperparameters={"lr": 0.1}, dataset="uci-d
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from operator import index
 from typing import Any, SupportsIndex
 from weakref import WeakSet
 
 from crucible_trace_otel.record._checkpoints import Checkpoints
+from crucible_trace_otel.record._conclusion import Concluded
+from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._failure import Outcome
 from crucible_trace_otel.record._files import ModelSave, StoredFile
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
@@ -24,9 +26,10 @@ from crucible_trace_otel.record._operation import Operation, emit_event, record_
 from crucible_trace_otel.record._parts import RunParts
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._resuming import beginning_of, tell_of_resuming
-from crucible_trace_otel.record._steps import Training, as_step, doubles, short
+from crucible_trace_otel.record._steps import Training, as_step, short
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.record._windows import StepTotals, StepWindows
+from crucible_trace_otel.record.facts import Dataset, Model, run_facts
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 from crucible_trace_otel.semconv.enums import LinkType, Result, RunState
@@ -65,9 +68,12 @@ class Epoch(Training):
         """Close its windows, and give its mean loss to queries that see span attributes only."""
         self._windows.close()
         self.set({**self._totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self._totals.means().get("loss")})
+        self.set(self._measured())
+        self._measures.epochs = 1
+        self._run._measures.add(self._measures)
 
 
-class TrainingRun(Checkpoints):
+class TrainingRun(Checkpoints, Concluded):
     """One attempt to train a model."""
 
     operation_name = spans.TRAINING_RUN
@@ -77,18 +83,18 @@ class TrainingRun(Checkpoints):
         name: object,
         *,
         run_id: str | None = None,
-        hyperparameters: Mapping[str, Any] | None = None,
-        dataset: str | None = None,
-        model: str | None = None,
+        hyperparameters: Any = None,
+        dataset: str | Dataset | None = None,
+        model: str | Model | None = None,
+        seed: int | None = None,
+        accumulation: int | None = None,
         depends_on: LinkTargets | None = None,
         links: Links | None = None,
         resume_from: str | os.PathLike[str] | None = None,
     ) -> None:
         attributes = {
             attr.CRUCIBLE_RUN_NAME: name,
-            attr.CRUCIBLE_DATASET_NAME: dataset,
-            attr.CRUCIBLE_MODEL_NAME: model,
-            **with_template(attr.CRUCIBLE_TRAINING_HYPERPARAMETER_TEMPLATE, hyperparameters),
+            **run_facts(hyperparameters, dataset, model, seed, accumulation),
         }
         self._named = run_id
         self._resume_from = resume_from
@@ -192,6 +198,7 @@ class TrainingRun(Checkpoints):
         }
         emit_event(self, events.EARLY_STOPPED, {attr.CRUCIBLE_ABOUT: reason, **attributes})
         self.set(attributes)
+        self._stop_reason = printable(reason)
 
     @guarded(not_recorded(spans.HYPERPARAMETER_TUNED))
     def tune_hyperparameter(
@@ -236,7 +243,7 @@ class TrainingRun(Checkpoints):
         """Which attempt it is, and of which it goes on: known from its start on, for it may be killed at once."""
         if self._beginning.earlier is not None:
             self._causes.add(self.event_id, LinkType.RESUMED_FROM, self._beginning.earlier)
-        return self._beginning.attributes()
+        return {**super()._on_start(), **self._beginning.attributes()}
 
     @guarded(nothing)
     def _begin(self, inside: "Operation | None") -> None:
@@ -253,7 +260,8 @@ class TrainingRun(Checkpoints):
 
     def _state(self, outcome: Outcome) -> dict[str, Any]:
         """How the run ended."""
-        return {attr.CRUCIBLE_RUN_STATE: _STATES.get(outcome.result, RunState.FAILED)}
+        self._ended_as = _STATES.get(outcome.result, RunState.FAILED)
+        return {attr.CRUCIBLE_RUN_STATE: self._ended_as}
 
     def _before_end(self) -> None:
         """Close its windows, and give its last loss to queries that see span attributes only."""
@@ -262,6 +270,7 @@ class TrainingRun(Checkpoints):
         self._windows.close()
         self._parts.close()
         self.set({**self._totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self._totals.last.get("loss")})
+        self._conclude(self._next_step - 1 if self._next_step else None, self._totals.last.get("loss"))
 
 
 @forgiving
@@ -269,9 +278,11 @@ def training_run(
     name: str,
     *,
     run_id: str | None = None,
-    hyperparameters: Mapping[str, Any] | None = None,
-    dataset: str | None = None,
-    model: str | None = None,
+    hyperparameters: Any = None,
+    dataset: str | Dataset | None = None,
+    model: str | Model | None = None,
+    seed: int | None = None,
+    accumulation: int | None = None,
     depends_on: LinkTargets | None = None,
     links: Links | None = None,
     resume_from: str | os.PathLike[str] | None = None,
@@ -284,9 +295,11 @@ def training_run(
     Args:
         name: What a person calls it.
         run_id: Names the run across processes: where it is a root, it fixes the trace id. Random when not given.
-        hyperparameters: By name; each becomes an attribute.
-        dataset: What it trains on.
-        model: What it trains.
+        hyperparameters: By name, nested or not: mappings, dataclasses, namespaces, lists. Each becomes an attribute.
+        dataset: What it trains on: a name, or a `Dataset`.
+        model: What it trains: a name, or a `Model`.
+        seed: Of its random numbers.
+        accumulation: How many batches one optimizer step is made of, where gradients are accumulated.
         depends_on: Records it rests on, such as the decision for this model.
         links: Other causal links: link type to its target or targets.
         resume_from: The checkpoint to go on from. Where nothing is there, a first attempt begins, so that one script
@@ -298,6 +311,8 @@ def training_run(
         hyperparameters=hyperparameters,
         dataset=dataset,
         model=model,
+        seed=seed,
+        accumulation=accumulation,
         depends_on=depends_on,
         links=links,
         resume_from=resume_from,

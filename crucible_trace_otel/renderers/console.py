@@ -15,7 +15,7 @@ from rich.text import Text
 
 from crucible_trace_otel.renderers.areas import area_of
 from crucible_trace_otel.renderers.tree import in_ascii
-from crucible_trace_otel.renderers.words import DECISIONS, tell
+from crucible_trace_otel.renderers.words import DECISIONS, plain, tell
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
 
@@ -84,6 +84,9 @@ class ConsoleSpanProcessor(SpanProcessor):
             mark = _FAILED if told.problem else _REMARKED if told.remark else well
             more = "  ".join(filter(None, (told.duration, *told.facts, told.remark, told.problem)))
             self._print(depth, mark, told.title, more, is_ours=operation is not None)
+            verdict = attributes.get(attr.CRUCIBLE_RUN_VERDICT)
+            if verdict is not None:
+                self._print(depth + 1, _AT_ONCE, plain(verdict), "", is_ours=True)
 
     def shutdown(self) -> None:
         """Forget what is open. Nothing waits here to be printed."""

@@ -96,6 +96,9 @@ CRUCIBLE_CHECKPOINT_STEP: Final = "crucible.checkpoint.step"
 CRUCIBLE_CLOCK_OFFSET: Final = "crucible.clock.offset"
 """By how much this machine's clock is ahead of rank 0's, in seconds."""
 
+CRUCIBLE_CODE_CHANGED: Final = "crucible.code.changed"
+"""Whether tracked files differed from `vcs.ref.head.revision` when the program started."""
+
 CRUCIBLE_COLLECTIVE_NAME: Final = "crucible.collective.name"
 """Which collective operation it is."""
 
@@ -198,6 +201,9 @@ CRUCIBLE_DEPLOYMENT_TARGET_VERSION: Final = "crucible.deployment.target.version"
 CRUCIBLE_DEPLOYMENT_TRAFFIC_SHARE: Final = "crucible.deployment.traffic.share"
 """Share of the traffic that the new version gets, from 0 to 1."""
 
+CRUCIBLE_DEVICE_COUNT: Final = "crucible.device.count"
+"""How many accelerators the process sees."""
+
 CRUCIBLE_DISTRIBUTED_BACKEND: Final = "crucible.distributed.backend"
 """What carries the communication."""
 
@@ -275,6 +281,12 @@ CRUCIBLE_FEEDBACK_SOURCE: Final = "crucible.feedback.source"
 
 CRUCIBLE_FEEDBACK_TARGET_EVENT_ID: Final = "crucible.feedback.target.event_id"
 """Event id of what the feedback is about, 32 hexadecimal digits."""
+
+CRUCIBLE_HISTORY_SOURCE: Final = "crucible.history.source"
+"""What a run was imported from after it had ended."""
+
+CRUCIBLE_HISTORY_TIMES: Final = "crucible.history.times"
+"""Whether the times inside an imported run are true."""
 
 CRUCIBLE_INFERENCE_BATCH_SIZE: Final = "crucible.inference.batch.size"
 """How many inputs one inference handled."""
@@ -426,7 +438,7 @@ CRUCIBLE_RUN_STATE: Final = "crucible.run.state"
 """Where an attempt of a run is in its life."""
 
 CRUCIBLE_RUN_VERDICT: Final = "crucible.run.verdict"
-"""What came of the run, in the user's words."""
+"""What came of the run, in words: the user's where they gave some, else made of what was measured."""
 
 CRUCIBLE_STAGE_ATTEMPT: Final = "crucible.stage.attempt"
 """Number of the attempt, zero for the first."""
@@ -461,6 +473,15 @@ CRUCIBLE_STAGE_OUTPUT_SHA256: Final = "crucible.stage.output.sha256"
 CRUCIBLE_STAGE_OUTPUT_SIZE: Final = "crucible.stage.output.size"
 """Size of the stage's output, in bytes."""
 
+CRUCIBLE_TRAINING_ACCUMULATION: Final = "crucible.training.accumulation"
+"""How many batches one optimizer step is made of, where gradients are accumulated."""
+
+CRUCIBLE_TRAINING_BATCH_COUNT: Final = "crucible.training.batch.count"
+"""How many batches were taken from a tracked loader.
+
+With gradient accumulation these are the micro-batches; steps are optimizer steps.
+"""
+
 CRUCIBLE_TRAINING_BATCH_INDEX: Final = "crucible.training.batch.index"
 """Zero-based index of the batch within its epoch."""
 
@@ -486,7 +507,10 @@ CRUCIBLE_TRAINING_GRADIENT_NORM: Final = "crucible.training.gradient.norm"
 """Norm of the gradient."""
 
 CRUCIBLE_TRAINING_HYPERPARAMETER_TEMPLATE: Final = "crucible.training.hyperparameter"
-"""A hyperparameter, one attribute for each name."""
+"""A hyperparameter, one attribute for each name.
+
+Nested ones are flattened, with dots between the levels, `optimizer.betas.0`.
+"""
 
 CRUCIBLE_TRAINING_LEARNING_RATE: Final = "crucible.training.learning_rate"
 """Learning rate in force."""
@@ -502,6 +526,12 @@ CRUCIBLE_TRAINING_METRIC_TEMPLATE: Final = "crucible.training.metric"
 
 CRUCIBLE_TRAINING_PATIENCE: Final = "crucible.training.patience"
 """How many epochs without an improvement are tolerated."""
+
+CRUCIBLE_TRAINING_PHASE_COUNT_TEMPLATE: Final = "crucible.training.phase.count"
+"""How often a phase was gone through, one attribute for each name."""
+
+CRUCIBLE_TRAINING_PHASE_DURATION_TEMPLATE: Final = "crucible.training.phase.duration"
+"""Time spent in a phase of the steps, summed, one attribute for each name."""
 
 CRUCIBLE_TRAINING_SAMPLE_COUNT: Final = "crucible.training.sample.count"
 """How many samples were used."""
@@ -530,6 +560,9 @@ CRUCIBLE_TRUNCATED_LENGTHS: Final = "crucible.truncated.lengths"
 CRUCIBLE_TRUNCATED_SHA256S: Final = "crucible.truncated.sha256s"
 """SHA-256 of each whole text in UTF-8, hexadecimal, parallel to `crucible.truncated.keys`."""
 
+CRUCIBLE_TUNING_BEST_TRIAL: Final = "crucible.tuning.best.trial"
+"""Index of the best trial of the study."""
+
 CRUCIBLE_TUNING_DIRECTION: Final = "crucible.tuning.direction"
 """Whether the objective is to be small or large."""
 
@@ -539,14 +572,26 @@ CRUCIBLE_TUNING_OBJECTIVE: Final = "crucible.tuning.objective"
 CRUCIBLE_TUNING_STUDY_NAME: Final = "crucible.tuning.study.name"
 """Name of the study."""
 
+CRUCIBLE_TUNING_TRIALS_COMPLETED: Final = "crucible.tuning.trials.completed"
+"""How many trials of the study ran to their end."""
+
+CRUCIBLE_TUNING_TRIALS_FAILED: Final = "crucible.tuning.trials.failed"
+"""How many trials of the study failed."""
+
+CRUCIBLE_TUNING_TRIALS_PRUNED: Final = "crucible.tuning.trials.pruned"
+"""How many trials of the study were pruned."""
+
 CRUCIBLE_TUNING_TRIAL_INDEX: Final = "crucible.tuning.trial.index"
 """Zero-based index of the trial in its study."""
+
+CRUCIBLE_TUNING_TRIAL_REASON: Final = "crucible.tuning.trial.reason"
+"""Why a trial was pruned."""
 
 CRUCIBLE_TUNING_TRIAL_STATE: Final = "crucible.tuning.trial.state"
 """How a trial ended."""
 
 CRUCIBLE_TUNING_VALUE: Final = "crucible.tuning.value"
-"""Value of the objective."""
+"""Value of the objective; of a study, that of its best trial."""
 
 CRUCIBLE_WINDOW_COUNT: Final = "crucible.window.count"
 """How many steps the window holds."""

@@ -61,6 +61,41 @@ class FeedbackSource:
     """A program, such as a judge model or a test."""
 
 
+class HistorySource:
+    """Values of `crucible.history.source`.
+
+    What a run was imported from after it had ended.
+    """
+
+    ROWS: Final = "rows"
+    """Rows that the program holds."""
+
+    CSV: Final = "csv"
+    """A CSV file."""
+
+    KERAS: Final = "keras"
+    """The history of a Keras fit."""
+
+    TRANSFORMERS: Final = "transformers"
+    """The log history of a transformers trainer."""
+
+
+class HistoryTimes:
+    """Values of `crucible.history.times`.
+
+    Whether the times inside an imported run are true.
+    """
+
+    RECORDED: Final = "recorded"
+    """Each row has its own time."""
+
+    PARTIAL: Final = "partial"
+    """A row without a time has that of the row before it."""
+
+    NONE: Final = "none"
+    """No row had a time: all have the start of the run, or the time of the import."""
+
+
 class LinkType:
     """Values of `crucible.link.type`.
 

@@ -110,6 +110,7 @@ class Shipper:
         self._owner = owner
         self._claim = Claim(destination, since)
         self._transport = transport(destination)
+        self._text_limit = destination.text_limit
         self._following: dict[Path, Following] = {}
         self._wake = threading.Event()
         self._turn = 0
@@ -250,7 +251,7 @@ class Shipper:
         return bool(pieces) or sum(one.position for one in self._following.values()) != before
 
     def _on_the_wire(self, piece: Piece) -> Piece:
-        limit = self._destination.text_limit
+        limit = self._text_limit
         return piece._replace(span=with_short_text(piece.span, limit)) if limit else piece
 
     def _in_turn(self) -> list[Following]:

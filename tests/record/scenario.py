@@ -19,6 +19,7 @@ RESULTS = [
     "saved",
     b"weights",
     [0, 1, 2],
+    [[[1], [2]]] * 3,
     [0, 1],
     6,
     "awaited",
@@ -49,15 +50,17 @@ def run_scenario(folder: Path) -> list[Any]:
             chain.update_confidence(first, 0.7)
         with pipeline.stage("train", depends_on=chain, config={"a": 1}) as stage:
             with crucible.training_run("r", hyperparameters={"lr": 0.1}, run_id="id") as run:
-                epochs = []
+                epochs, tracked = [], []
                 for epoch in run.epochs(3):
                     epochs.append(epoch.index)
                     for step in range(101):
                         epoch.record_step(loss=1.0, text="t", step=step)
+                    tracked.append(_measured(run, epoch))
                     epoch.record_gradient(1.0)
                     validation = epoch.record_validation(accuracy=1)
                 run.tune_hyperparameter("lr", 0.2, depends_on=validation)
                 run.stop_early("enough", best_epoch=1)
+                _tuned(run)
                 saved = run.save_checkpoint(path, write=write, metrics={"a": 1}, depends_on=validation)
                 loaded = run.load_checkpoint(path, read=lambda given: given.read_bytes())
                 model = run.save_model(path, write=write)
@@ -68,7 +71,8 @@ def run_scenario(folder: Path) -> list[Any]:
             results.append(deployment.load_model(path, read=lambda given: given.read_bytes()).value)
             with crucible.inference(batch_size=3), deployment.inference():
                 pass
-        results.append(epochs)
+        results += [epochs, tracked]
+    crucible.record_history("h", [{"epoch": 0, "loss": 0.5, "val_loss": 1.0}, {"epoch": 0.5, "time": 1767225600}, 3])
     results += [_broken_off(), *_decorated(), *_failing()]
     results.append([0, 1])
     crucible.stage("a").start().stop()
@@ -76,6 +80,26 @@ def run_scenario(folder: Path) -> list[Any]:
     results.append("ends")
     assert _digests.drain(5)
     return results
+
+
+def _measured(run: crucible.TrainingRun, epoch: crucible.Epoch) -> list[Any]:
+    taken = []
+    for batch in run.track([[1], [2]], batch_size=len, progress="rich"):
+        with epoch.phase("forward"):
+            taken.append(batch)
+    with epoch.validation_run("held-out", dataset=crucible.Dataset("d", rows=3)) as validation:
+        validation.record_metric(accuracy=1)
+    return taken
+
+
+def _tuned(run: crucible.TrainingRun) -> None:
+    run.set_verdict("good")
+    with run.tuning_study("s", objective="loss", direction="minimize") as study:
+        with study.trial({"lr": {"first": 0.1}}) as trial:
+            trial.complete(0.5, accuracy=1)
+            trial.record_metric(size=3)
+        with study.trial({"lr": 3}) as trial:
+            trial.prune("too slow")
 
 
 def _broken_off() -> list[int]:

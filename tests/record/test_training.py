@@ -57,7 +57,11 @@ def test_a_run_of_two_epochs(recorded: Recording) -> None:
         return node(
             "epoch",
             f"epoch {index}",
-            node("validation_run", "accuracy 1", attributes={ACCURACY: 1.0}),
+            node(
+                "validation_run",
+                "accuracy 1",
+                attributes={attr.CRUCIBLE_TRAINING_EPOCH_INDEX: index, ACCURACY: 1.0},
+            ),
             attributes={attr.CRUCIBLE_TRAINING_EPOCH_INDEX: index, LOSS: loss},
             events=["steps_recorded"],
         )
@@ -141,7 +145,7 @@ def test_hyperparameters_of_any_kind(recorded: Recording, warned: list[str]) -> 
             pass
     found = [{key: value for key, value in said(span).items() if key.startswith(prefix)} for span in recorded.spans]
     assert found == [
-        {f"{prefix}.value": "Namespace(lr=0.1)"},
+        {f"{prefix}.lr": 0.1},
         {f"{prefix}.value": "{'lr': 0.1}"},
         {f"{prefix}.1": "int", f"{prefix}.1_": "text"},
         {},

@@ -57,6 +57,16 @@ def test_what_was_left_early_has_not_failed():
     assert stream.getvalue() == "▶ epoch 0\n- epoch 0  1 s  left early\n"
 
 
+def test_the_verdict_over_a_run_stands_below_it():
+    stream = io.StringIO()
+    verdict = {attr.CRUCIBLE_RUN_VERDICT: "completed after 2 epochs;\x1b[31m loss 0.5 at step 9"}
+    tracer_to(stream).start_span("training_run", attributes=ours(spans.TRAINING_RUN, "r", **verdict), start_time=0).end(
+        10**9
+    )
+    *_, line = stream.getvalue().splitlines()
+    assert line == "  • completed after 2 epochs;[31m loss 0.5 at step 9"
+
+
 TOLD = """\
 ▶ training_run "digits"
   ▶ epoch 0

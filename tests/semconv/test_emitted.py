@@ -60,8 +60,15 @@ def record_everything(folder) -> None:
             chain.update_confidence(first, 0.75)
         with pipeline.stage("train", config={"seed": 1, "big": 2**80}) as stage:
             with crucible.training_run(
-                "run", hyperparameters={"lr": 1}, dataset="d", model="m", depends_on=first
+                "run",
+                hyperparameters={"optimizer": {"lr": 1, "betas": [0.5] * 9}},
+                dataset=crucible.Dataset("d", version="1", sha256="ab", size=1, rows=2, split="train"),
+                model=crucible.Model("m", version="1", parameters=3, sha256="cd"),
+                seed=1,
+                accumulation=2,
+                depends_on=first,
             ) as run:
+                measure_and_tune(run)
                 for epoch in run.epochs(2):
                     for step in range(150):
                         epoch.record_step(loss=math.nan if step == 7 else 1.0, learning_rate=0.1, tokens=step)
@@ -88,6 +95,9 @@ def record_everything(folder) -> None:
         run.record_validation(accuracy=1)
         run.record_step(loss=1.0)
         run.stop_early("late")
+        crucible.record_history(
+            "h", [{"epoch": 0, "time": 1767225600, "loss": 1, "val_loss": 1}, {"train_runtime": 1}, 3]
+        )
         with crucible.deployment("d", environment="test", version="2", model=model) as deployment:
             deployment.load_model(folder / "m")
             with crucible.inference("one", batch_size=4):
@@ -105,6 +115,20 @@ def record_a_run_of_several_traces() -> None:
             epoch.record_validation(accuracy=1)
             epoch.record_step(loss=1.0)
     TRACES.budget = before
+
+
+def measure_and_tune(run) -> None:
+    with run.epoch(2) as epoch:
+        for _ in run.track([1, 2], batch_size=1):
+            with epoch.phase("forward"):
+                pass
+        with epoch.validation_run("held-out", dataset=crucible.Dataset("d", split="test")) as validation:
+            validation.record_metric(accuracy=1)
+    with run.tuning_study("study", objective="accuracy", direction="maximize") as study:
+        with study.trial({"lr": 1}) as trial:
+            trial.complete(1, loss=1)
+        with study.trial({"lr": 2}) as trial:
+            trial.prune("slow")
 
 
 def check(attributes, required, allowed_on) -> None:

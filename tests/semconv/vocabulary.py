@@ -79,6 +79,8 @@ VALUE_SETS = {
     "WindowReason": "count time abnormal layout end",
     "RepairReason": "integer surrogate cycle depth unprintable summarised on_device bytes type time identifier",
     "TrialState": "completed pruned failed",
+    "HistorySource": "rows csv keras transformers",
+    "HistoryTimes": "recorded partial none",
     "DeploymentStrategy": "canary blue_green rolling a_b direct",
     "AbnormalKind": "nan infinity spike slow skipped",
     "FeedbackSource": "human automatic",
@@ -105,14 +107,18 @@ _ATTRIBUTES = """
 @parse: diagnostics source_offset source_length
 @training: epoch.index epoch.count step.index batch.index batch.size learning_rate loss.value loss.kind
 @training: gradient.norm sample.count throughput data_wait.share best.epoch best.value patience stop_reason seed
-@training: hyperparameter* metric*
+@training: hyperparameter* metric* batch.count accumulation phase.duration* phase.count*
+@code: changed
+@device: count
+@history: source times
 @window: first_step last_step count reason first* last* min* max* mean* nonfinite*
 @window.series: columns formats values
 @abnormal: kind column value expected
 @checkpoint: path sha256 size format step epoch best digest_mismatch changed metric*
 @model: name version path sha256 size format parameter.count changed digest_mismatch
 @dataset: name version sha256 size rows split
-@tuning: study.name trial.index trial.state objective value direction
+@tuning: study.name trial.index trial.state trial.reason objective value direction best.trial
+@tuning: trials.completed trials.pruned trials.failed
 @pipeline: name id
 @stage: name id index attempt cached input.sha256 output.sha256 input.size output.size item.count config
 @deployment: strategy traffic.share replica.count target.version previous.version reason

@@ -1,0 +1,58 @@
+"""Validations: the model is judged on data it does not train on.
+
+with epoch.validation_run("held-out", dataset="uci-digits") as validation:
+    validation.record_metric(accuracy=evaluate(model))
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from crucible_trace_otel.record._doubles import doubles
+from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._links import Links, LinkTargets
+from crucible_trace_otel.record._operation import Operation
+from crucible_trace_otel.record._values import with_template
+from crucible_trace_otel.record.facts import Dataset, dataset_attributes
+from crucible_trace_otel.semconv import attributes as attr
+from crucible_trace_otel.semconv import spans
+
+if TYPE_CHECKING:
+    from crucible_trace_otel.record._measured import Measured
+
+__all__ = ["ValidationRun"]
+
+
+class ValidationRun(Operation):
+    """A judgement of the model; later decisions and checkpoints can depend on it."""
+
+    operation_name = spans.VALIDATION_RUN
+
+    def __init__(
+        self,
+        about: object,
+        *,
+        of: "Measured",
+        dataset: "str | Dataset | None" = None,
+        depends_on: LinkTargets | None = None,
+        links: Links | None = None,
+    ) -> None:
+        super().__init__(about, attributes=dataset_attributes(dataset), depends_on=depends_on, links=links)
+        self._within = self._of = of
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._metrics: dict[Any, Any] = {}
+
+    def _on_start(self) -> dict[str, Any]:
+        """After which step of which epoch."""
+        return self._of._place()
+
+    @guarded(nothing)
+    def record_metric(self, **metrics: Any) -> None:
+        """Record results; those of one name replace each other.
+
+        Args:
+            **metrics: By name: `accuracy=0.93`.
+        """
+        if self._records():
+            self._metrics |= metrics
+            self.set(with_template(attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, doubles(self._metrics)))
