@@ -1,7 +1,7 @@
 """What a training run and an epoch have in common: steps, gradients, validations."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from crucible_trace_otel.record._doubles import doubles
