@@ -105,7 +105,7 @@ class Measured(Operation):
             here = here.outer
         return self
 
-    def _place(self) -> dict[str, Any]:
+    def _where(self) -> dict[str, Any]:
         """Where in the run something happens now."""
         return {
             attr.CRUCIBLE_TRAINING_EPOCH_INDEX: self._given.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX),

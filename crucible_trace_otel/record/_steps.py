@@ -180,7 +180,7 @@ class Training(Measured):
         """
         named = with_template(attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, doubles(metrics))
         said = ", ".join(f"{name} {short(value)}" for name, value in metrics.items())
-        return record_moment(self, spans.VALIDATION_RUN, said or "validation", {**self._place(), **named})
+        return record_moment(self, spans.VALIDATION_RUN, said or "validation", {**self._where(), **named})
 
 
 def as_step(given: Any) -> int:

@@ -227,7 +227,7 @@ class _Windows:
                 self._end(self._holder)
             self._segments += 1
             self._room = _MOST_EVENTS
-            self._holder = _PastSegment(f"{self._owner.about}, part {self._segments}")
+            self._holder = _PastSegment(self._owner, self._segments)
             self._holder._at = now
             self._holder._start_inside(self._owner)
         self._room -= 1

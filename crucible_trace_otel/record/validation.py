@@ -44,7 +44,7 @@ class ValidationRun(Operation):
 
     def _on_start(self) -> dict[str, Any]:
         """After which step of which epoch."""
-        return self._of._place()
+        return self._of._where()
 
     @guarded(nothing)
     def record_metric(self, **metrics: Any) -> None:
