@@ -56,7 +56,7 @@ format: $(VENV)/.dev    ## format and apply safe fixes
 faults: $(VENV)/.dev    ## what is lost in some forty misfortunes, beside the plain SDK; into docs/reliability.md (ten minutes)
 	@$(BIN)/python -m benchmarks.faults
 
-soak: $(VENV)/.dev    ## 200 kills, 1,000 forks, 10 million spans (half an hour; SOAK=0.1 for a tenth)
+soak: $(VENV)/.dev    ## 200 kills, 1,000 forks, a run of a million steps, 10 million spans (half an hour; SOAK=0.1 for a tenth)
 	@$(BIN)/python -m tests.soak
 
 docs: $(VENV)/.dev    ## regenerate the convention's constants and reference pages

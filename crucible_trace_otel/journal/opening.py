@@ -80,9 +80,18 @@ class OpenSpans:
         now = monotonic_ns()
         self._young[context.span_id] = span, now
         if self._open and (parent := span.parent) is not None and parent.span_id in self._open:
-            self._open[parent.span_id].last_sign = now
+            self._heard_from(self._open[parent.span_id], span, now)
         scope = span.instrumentation_scope
         return scope is not None and scope.name == _OUR_SCOPE and _operation_of(span) in _AT_ONCE
+
+    def _heard_from(self, parent: _Open, child: ReadableSpan, now: int) -> None:
+        """Note a sign of life of what encloses a span that starts: of its parent, or of what that stands for."""
+        parent.last_sign = now
+        if parent.operation == spans.RUN_PART:
+            enclosing = (child.attributes or {}).get(attr.CRUCIBLE_RUN_ENCLOSING_SPAN_ID)
+            around = self._open.get(int(enclosing, 16)) if isinstance(enclosing, str) else None
+            if around is not None:
+                around.last_sign = now
 
     def at_once(self, span: ReadableSpan) -> Iterator[tuple[bool, SpanRecord]]:
         """What is to be recorded of a long operation that starts: whether it has ended, and the record."""

@@ -61,6 +61,7 @@ def remote_parent(context: Context) -> Context:
 
 def placed_in(outer: "Operation | None", base: Context) -> Placed:
     """Where what starts in `base`, inside `outer`, is to start: there, unless the trace of that is full."""
-    if not trace_api.get_current_span(base).get_span_context().is_valid:
-        base = remote_parent(base)
-    return Placed(base) if outer is None or outer._parts is None else outer._parts.place(base)
+    here = trace_api.get_current_span(base).get_span_context()
+    if not here.is_valid:
+        return Placed(remote_parent(base))
+    return Placed(base) if outer is None or outer._parts is None else outer._parts.place(base, here)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
-from opentelemetry.trace import format_span_id, format_trace_id
+from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 
 from crucible_trace_otel.journal.sizes import TRACES
 from crucible_trace_otel.record._context import Placed
@@ -92,9 +92,8 @@ class RunParts:
         self._is_closed = False
         """No part is begun any more: the run ends, or a sampler did not take one."""
 
-    def place(self, base: Context) -> Placed:
-        """Where what would start in `base` is to start: there, or in the current part where that trace is full."""
-        here = trace_api.get_current_span(base).get_span_context()
+    def place(self, base: Context, here: SpanContext) -> Placed:
+        """Where what would start in `base`, below `here`, is to start: there, or in the current part."""
         part = self._current() if self.is_left(here.trace_id) else None
         if part is None:
             return Placed(base)

@@ -251,8 +251,10 @@ class Shipper:
         return bool(pieces) or sum(one.position for one in self._following.values()) != before
 
     def _on_the_wire(self, piece: Piece) -> Piece:
+        """As it is stored, but for texts that a backend would cut without a word."""
         limit = self._text_limit
-        return piece._replace(span=with_short_text(piece.span, limit)) if limit else piece
+        span = with_short_text(piece.span, limit) if limit else piece.span
+        return piece if span is piece.span else piece._replace(span=span)
 
     def _in_turn(self) -> list[Following]:
         """What has something to send: live segments and recovered ones first, each time another of them."""

@@ -9,7 +9,6 @@ A part names its run's id and the first trace. Attempts share a run id and diffe
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
@@ -19,8 +18,7 @@ from crucible_trace_otel.trace.spans import Trace, TraceSpan, in_order
 __all__ = ["join_runs"]
 
 _HOLDERS = frozenset({operations.TRAINING_RUN, operations.RUN_PART})
-_MOST_DIGITS = 18
-_LAST = 10**_MOST_DIGITS
+_Rank = tuple[int, bool, int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,54 +114,39 @@ def _join_attempts(pieces: Sequence[_Piece], groups: _Groups) -> None:
                 groups.join(piece.trace.trace_id, link.trace_id)
 
 
-_Rank = tuple[Any, ...]
-
-
 def _ranks(pieces: Iterable[_Piece]) -> dict[str, _Rank]:
-    """Where each trace stands in its run: by attempt, then part, then time."""
+    """Which trace of a run is the first, the least: by attempt, then those that are no part, then by time."""
     ranks: dict[str, _Rank] = {}
     for piece in pieces:
-        rank = (piece.attempt, *_ordinal(piece), piece.span.start_ns, piece.trace.trace_id)
+        rank = (piece.attempt, piece.is_part, piece.span.start_ns, piece.trace.trace_id)
         ranks[piece.trace.trace_id] = min(rank, ranks.get(piece.trace.trace_id, rank))
     return ranks
-
-
-def _ordinal(piece: _Piece) -> tuple[int, int]:
-    """Ordinal and rank of a part; those of the first trace are before all."""
-    if not piece.is_part:
-        return 0, 0
-    rank, _, ordinal = str(piece.span.attributes.get(attr.CRUCIBLE_RUN_PART, "")).partition("/")
-    return _number(ordinal), _number(rank)
-
-
-def _number(said: str) -> int:
-    return int(said) if said.isascii() and said.isdecimal() and len(said) <= _MOST_DIGITS else _LAST
 
 
 def _joined(traces: list[Trace], ranks: dict[str, _Rank]) -> list[tuple[tuple[int, str], Trace]]:
     """One group as a trace, with what to sort it by; and what could not be joined."""
     if len(traces) == 1:
         return [((traces[0].start_ns, traces[0].trace_id), traces[0])]
-    traces.sort(key=lambda trace: ranks[trace.trace_id])
     alone: list[Trace] = []
     together: list[Trace] = []
     by_id: dict[str, TraceSpan] = {}
     missing: set[str] = set()
-    for trace in traces:
+    for trace in sorted(traces, key=lambda trace: (trace.start_ns, trace.trace_id)):  # what encloses begins earlier
         wanted = {root.parent_id for root in trace.roots if root.parent_id is not None}
         is_apart = by_id.keys().isdisjoint(wanted | trace.by_id.keys()) and missing.isdisjoint(trace.by_id)
         (together if is_apart else alone).append(trace)
         if is_apart:
             missing |= wanted
             by_id |= {span.span_id: _put_back(span, by_id) for span in trace.spans}
-    joined = Trace(together[0].trace_id, in_order(by_id.values()))
-    began = [trace.start_ns for trace in together if ranks[trace.trace_id][1] == 0]  # those that are no parts
+    mine = [ranks[trace.trace_id] for trace in together]
+    joined = Trace(min(mine)[-1], in_order(by_id.values()))
+    began = [trace.start_ns for trace, (_, is_part, *_) in zip(together, mine, strict=True) if not is_part]
     dated = [((max(began, default=joined.start_ns), joined.trace_id), joined)]
     return dated + [((trace.start_ns, trace.trace_id), trace) for trace in alone]
 
 
 def _put_back(span: TraceSpan, earlier: dict[str, TraceSpan]) -> TraceSpan:
-    """`span` below what encloses it, where that lies in an earlier trace of the run: so no circle comes about."""
+    """`span` below what encloses it, where that lies in a trace that began earlier: so no circle comes about."""
     enclosing = span.attributes.get(attr.CRUCIBLE_RUN_ENCLOSING_SPAN_ID)
     if not isinstance(enclosing, str) or enclosing not in earlier:
         return span

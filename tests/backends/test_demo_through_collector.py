@@ -71,8 +71,9 @@ def test_the_demo_arrives_as_its_journal_has_it(collector: Path, sink: Sink, tmp
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_all_that_a_span_can_hold_arrives_as_the_journal_has_it(
-    collector: Path, sink: Sink, tmp_path: Path, protocol: str
+    collector: Path, sink: Sink, tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CRUCIBLE_TEXT_LIMIT", "off")
     with behind(sink, tmp_path, collector) as running:
         finish(start(["-c", EVERYTHING], tmp_path, running.endpoint(protocol), protocol))
         expected = journalled(tmp_path)

@@ -173,8 +173,9 @@ def test_p17_p19_what_is_refused_is_said_once_and_never_taken_for_sent(
 
 @pytest.mark.parametrize("protocol", [HTTP, GRPC])
 def test_p18_a_program_whose_span_is_too_large_delivers_all_and_says_little(
-    tmp_path: Path, warned: list[str], protocol: str
+    tmp_path: Path, warned: list[str], protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CRUCIBLE_TEXT_LIMIT", "off")
     with Misbehaving("limit 1000000") as collector:
         handle = configured(collector, tmp_path, protocol)
         with crucible.stage("large", config={"prompt": "x" * 5_000_000}):

@@ -69,7 +69,10 @@ def test_p08_p32_a_long_value_is_whole_in_the_journal(journal: Path, megabytes: 
     assert (plain.dropped_attributes_count, plain.events[0].dropped_attributes_count) == (0, 0)
 
 
-def test_p32_what_is_cut_on_the_wire_is_whole_in_the_journal_and_named(tmp_path: Path) -> None:
+def test_p32_what_is_cut_on_the_wire_is_whole_in_the_journal_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRUCIBLE_TEXT_LIMIT", "off")
     long = "x" * 5_000_000
     with Misbehaving("limit 4000000") as collector:
         handle = crucible.configure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ import crucible_trace_otel as crucible
 from crucible_trace_otel.journal import opening
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.journal.reader import read_directory
+from crucible_trace_otel.journal.sizes import TRACES, Budget
 from crucible_trace_otel.record._tracer import use_tracer_provider
 from crucible_trace_otel.semconv import attributes as attr
 from tests.journal.otlp import provider_into
@@ -102,6 +104,24 @@ def test_a_silent_operation_gives_a_sign_of_progress_below_its_marker(
         assert progress.name == "progress"
         assert progress.parent_span_id == marker.span_id
         assert progress.start_time_unix_nano > marker.start_time_unix_nano
+
+
+def test_what_starts_in_another_part_is_a_sign_of_the_run(
+    journal: JournalSpanProcessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    TRACES.budget = Budget(math.inf, 1)
+    clock = [1]
+    monkeypatch.setattr(opening, "monotonic_ns", lambda: clock[0])
+    with crucible.training_run("busy") as run:
+        for _ in range(4):
+            run.record_validation(accuracy=0.5)
+            clock[0] += 400 * 10**9
+            journal.ticker.tick()
+        assert shape(journal)[1].count("run_part_started") == 3
+        assert "progress" not in shape(journal)[1]
+        clock[0] += 400 * 10**9
+        journal.ticker.tick()
+        assert "progress" in shape(journal)[1]
 
 
 def test_what_is_open_when_the_file_is_closed_is_in_it(journal: JournalSpanProcessor) -> None:

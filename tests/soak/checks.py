@@ -18,13 +18,17 @@ from crucible_trace_otel.journal.accounting import account
 from crucible_trace_otel.journal.reader import read_directory, span_ids
 from crucible_trace_otel.journal.recovery import recover_dead
 from crucible_trace_otel.semconv import attributes as attr
+from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.trace.steps import decode_window
+from tests.backends.limited_sink import TempoSink, run_recorded_in
 from tests.backends.process import free_ports
 from tests.journal.process import environment
-from tests.soak.programs import FRAME, SPAN
+from tests.soak.programs import FRAME, SPAN, STEPS_A_SPAN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from crucible_trace_otel.trace.spans import Trace
 
 ROOT = Path(__file__).parents[2]
 _LONGEST_S = 3_600
@@ -79,6 +83,34 @@ def flood(
     rate = spans / (states[-1]["at"] - states[0]["at"])
     described = ", ".join(f"at most {value:,.0f} {name}" for name, value in worst.items())
     return f"{spans:,} spans, {rate:,.0f} a second, limit {limit_mib} MiB: {described}; {totals}"
+
+
+def growth(directory: Path, spans: int) -> str:
+    """One run of so many spans and ten times as many steps, into a backend that drops what is too large for a trace."""
+    with TempoSink() as sink:
+        variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.http_endpoint, "CRUCIBLE_SHIP": "thread"}
+        with _running("growing", directory, spans, variables) as process:
+            process.communicate(timeout=_LONGEST_S)
+            assert process.returncode == 0, f"the program ended with {process.returncode}"
+        lost = {"dropped": sink.dropped, "cut": sink.cut, "too large": sink.too_large}
+        assert not any(lost.values()), lost
+        sent = run_recorded_in(sink.traces(), "long")
+        largest = max(sink.sizes.values())
+    kept = open_store(directory).get("long")
+    for trace in (kept, sent):
+        assert sum(span.operation == operations.VALIDATION_RUN for span in trace.spans) == spans
+        found = Counter(row["step"] for row in _rows(trace))
+        assert found == Counter(range(spans * STEPS_A_SPAN)), f"{found.total():,} steps"
+    assert [(one.span_id, one.parent_id) for one in kept.spans] == [(one.span_id, one.parent_id) for one in sent.spans]
+    size = f"{len(kept.trace_ids)} traces, the largest of {largest / 1e6:.1f} MB"
+    return f"a run of {len(kept.spans):,} spans and {spans * STEPS_A_SPAN:,} steps: {size}, 0 lost"
+
+
+def _rows(trace: Trace) -> Iterator[dict[str, Any]]:
+    for span in trace.spans:
+        for event in span.events:
+            if attr.CRUCIBLE_WINDOW_COUNT in event.attributes:
+                yield from decode_window(event.attributes)
 
 
 def _check_flood(states: list[dict[str, Any]], limit_mib: int, *, has_shipper: bool) -> None:
@@ -151,10 +183,7 @@ def _compare(directory: Path, told: Told) -> str:
 
 def _steps(directory: Path) -> Iterator[int]:
     for trace in open_store(directory).traces():
-        for span in trace.spans:
-            for event in span.events:
-                if attr.CRUCIBLE_WINDOW_COUNT in event.attributes:
-                    yield from (row["number"] for row in decode_window(event.attributes))
+        yield from (row["number"] for row in _rows(trace))
 
 
 def _end_shippers(directory: Path) -> None:

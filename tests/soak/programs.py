@@ -1,6 +1,6 @@
 """The programs that `make soak` kills, forks and floods. Each tells over its standard output what has returned.
 
-python -m tests.soak.programs killed|forking|flooding DIRECTORY NUMBER
+python -m tests.soak.programs killed|forking|flooding|growing DIRECTORY NUMBER
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ import crucible_trace_otel as crucible
 FRAME = struct.Struct("<c16s8sq")  # shorter than PIPE_BUF: the kernel never cuts or mixes one
 SPAN, STEP = b"e", b"s"
 WORKERS = 4
+EPOCH_SPANS, STEPS_A_SPAN = 500, 10
 _HANG_S = 30
+_LONGEST_FLUSH_S = 600
 
 
 def tell_span(span: trace.Span) -> None:
@@ -160,6 +162,20 @@ def flooding(directory: Path, spans: int) -> None:
     tell_state(directory, spans)
 
 
+def growing(directory: Path, spans: int) -> None:
+    """A training run of so many spans and ten times as many steps; it waits until all of it is taken."""
+    recording = crucible.configure(service_name="soak", journal=directory)
+    with crucible.training_run("long", run_id="long") as run:
+        for epoch in run.epochs(-(-spans // EPOCH_SPANS)):
+            record = epoch.step_recorder("loss", "learning_rate", "norm")
+            for number in range(min(EPOCH_SPANS, spans - epoch.index * EPOCH_SPANS)):
+                for step in range(STEPS_A_SPAN):
+                    record(1 / (1 + step), 0.1, 0.5)
+                epoch.record_validation(accuracy=number / EPOCH_SPANS)
+    if not recording.flush(_LONGEST_FLUSH_S):
+        sys.exit("not all was taken")
+
+
 def tell_state(directory: Path, spans: int) -> None:
     """What this process takes by now."""
     kilobytes = next(
@@ -186,4 +202,6 @@ def disk_mib(directory: Path) -> float:
 
 
 if __name__ == "__main__":
-    {"killed": killed, "forking": forking, "flooding": flooding}[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]))
+    {"killed": killed, "forking": forking, "flooding": flooding, "growing": growing}[sys.argv[1]](
+        Path(sys.argv[2]), int(sys.argv[3])
+    )

@@ -9,6 +9,7 @@ from crucible_trace_otel.store import open_store
 from crucible_trace_otel.trace.spans import Trace
 from tests.store.stored import write
 from tests.trace.builders import TraceBuilder, digits
+from tests.trace.parts import in_parts
 
 
 def later(trace: Trace, seconds: int) -> Trace:
@@ -150,3 +151,11 @@ def test_a_record_cut_short_is_told_as_torn(journal):
     segment.write_bytes(segment.read_bytes()[:-1])
     store = open_store(journal)
     assert (len(store.traces()), store.torn, store.damaged) == (3, 1, 0)
+
+
+def test_a_run_of_several_traces_is_found_by_each_of_its_ids(tmp_path):
+    store = open_store(write(tmp_path, in_parts()))
+    (run,) = store.traces()
+    asked = ["r", "digits", "latest", "000000", *(f"{number:032x}" for number in (1, 2, 3))]
+    assert [store.get(name).trace_id for name in asked] == [run.trace_id] * len(asked)
+    assert len(run.spans) == 7

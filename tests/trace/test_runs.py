@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,48 +18,8 @@ from crucible_trace_otel.trace.otlp import to_otlp_json
 from crucible_trace_otel.trace.runs import join_runs
 from crucible_trace_otel.trace.spans import Trace, TraceSpan, group_into_traces
 from crucible_trace_otel.trace.steps import step_rows
-from tests.trace.builders import TraceBuilder, window
-
-
-def run_of(build: TraceBuilder, run_id: str = "r", attempt: int = 0, at: float = 0.0, **more: Any) -> TraceSpan:
-    said = {attr.CRUCIBLE_RUN_ID: run_id, attr.CRUCIBLE_RUN_ATTEMPT: attempt}
-    return build.add(spans.TRAINING_RUN, "digits", None, at, 10, attributes=said, **more)
-
-
-def part_of(
-    build: TraceBuilder, ordinal: int, run: TraceSpan, previous: TraceSpan, at: float, **said: Any
-) -> TraceSpan:
-    attributes = {
-        attr.CRUCIBLE_RUN_ID: run.attributes[attr.CRUCIBLE_RUN_ID],
-        attr.CRUCIBLE_RUN_ATTEMPT: run.attributes[attr.CRUCIBLE_RUN_ATTEMPT],
-        attr.CRUCIBLE_RUN_PART: f"0/{ordinal}",
-        attr.CRUCIBLE_RUN_FIRST_TRACE_ID: run.trace_id,
-        attr.CRUCIBLE_RUN_PREVIOUS_TRACE_ID: previous.trace_id,
-        attr.CRUCIBLE_RUN_ENCLOSING_SPAN_ID: run.span_id,
-        **said,
-    }
-    causes = ((LinkType.CONTINUES, previous),)
-    return build.add(spans.RUN_PART, f"part 0/{ordinal}", None, at, 4, attributes=attributes, causes=causes)
-
-
-def within(span: TraceSpan, **said: Any) -> dict[str, Any]:
-    return {attr.CRUCIBLE_RUN_ENCLOSING_SPAN_ID: span.span_id, **said}
-
-
-def in_parts(number: int = 1, run_id: str = "r") -> list[Trace]:
-    """A run in three traces; the epoch that filled the first goes on in the second."""
-    first, second, third = (TraceBuilder(number + more) for more in range(3))
-    run = run_of(first, run_id)
-    index = {attr.CRUCIBLE_TRAINING_EPOCH_INDEX: 0}
-    steps = {"events": (window(0, 0.2, {"loss": [0.5, 0.4]}),)}
-    epoch = first.add(spans.EPOCH, "epoch 0", run, 0.1, 3, attributes=index, **steps)
-    one = part_of(second, 1, run, run, 1)
-    steps = {"events": (window(2, 1.2, {"loss": [0.3, 0.2]}),)}
-    second.add(spans.STEP_SEGMENT, "epoch 0, part 2", one, 1.1, 1, attributes=within(epoch, **index), **steps)
-    second.add(spans.EPOCH, "epoch 1", one, 3.1, 1, attributes=within(run, **{attr.CRUCIBLE_TRAINING_EPOCH_INDEX: 1}))
-    two = part_of(third, 2, run, one, 5)
-    third.add(spans.EPOCH, "epoch 2", two, 5.1, 1, attributes=within(run, **{attr.CRUCIBLE_TRAINING_EPOCH_INDEX: 2}))
-    return [build.trace() for build in (first, second, third)]
+from tests.trace.builders import TraceBuilder
+from tests.trace.parts import in_parts, part_of, run_of, within
 
 
 def shape(trace: Trace) -> list[str]:
@@ -154,6 +113,24 @@ def test_attempts_of_a_run_are_one_trace() -> None:
 def test_the_first_attempt_is_the_first_whatever_clocks_say() -> None:
     (joined,) = join_runs(attempts(2, 1, 0))
     assert joined.trace_id == f"{12:032x}"
+
+
+def test_a_run_inside_a_part_of_another_has_parts_of_its_own() -> None:
+    first, second, third = (TraceBuilder(number) for number in (1, 2, 3))
+    outer = run_of(first, "outer", 1)
+    part = part_of(second, 5, outer, outer, 1)
+    said = {attr.CRUCIBLE_RUN_ID: "inner", attr.CRUCIBLE_RUN_ATTEMPT: 0}
+    inner = second.add(spans.TRAINING_RUN, "inner", part, 1.1, 3, attributes=within(outer, **said))
+    its = part_of(third, 1, inner, inner, 2)
+    third.add(spans.EPOCH, "epoch 0", its, 2.1, 1, attributes=within(inner))
+    (joined,) = join_runs([third.trace(), second.trace(), first.trace()])
+    assert shape(joined) == [
+        "training_run digits",
+        "  run_part part 0/5",
+        "  training_run inner",
+        "    run_part part 0/1",
+        "    epoch epoch 0",
+    ]
 
 
 def test_traces_that_have_one_number_are_joined_by_a_link_only() -> None:
