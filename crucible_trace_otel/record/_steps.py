@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._measured import Measured
-from crucible_trace_otel.record._metrics import doubles
 from crucible_trace_otel.record._operation import record_moment
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._rows import CLOSED, OpenRows

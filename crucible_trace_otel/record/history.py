@@ -14,10 +14,10 @@ from itertools import groupby
 from typing import Any
 
 from crucible_trace_otel.journal.series import described
+from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._guard import guarded
 from crucible_trace_otel.record._history_rows import History, Row, read_history, time_of
 from crucible_trace_otel.record._links import Links, LinkTargets
-from crucible_trace_otel.record._metrics import doubles
 from crucible_trace_otel.record._operation import Operation, emit_event
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._values import Repairs, clean, with_template

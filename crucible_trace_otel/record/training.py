@@ -15,12 +15,12 @@ from typing import Any, SupportsIndex
 from weakref import WeakSet
 
 from crucible_trace_otel.record._conclusion import Concluded
+from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._failure import Outcome
 from crucible_trace_otel.record._files import CheckpointLoad, CheckpointSave, ModelSave, StoredFile
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id, trace_id_of_run
 from crucible_trace_otel.record._links import Links, LinkTargets
-from crucible_trace_otel.record._metrics import doubles
 from crucible_trace_otel.record._operation import emit_event, record_moment
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._steps import Training, as_step, short

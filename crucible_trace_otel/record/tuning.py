@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from crucible_trace_otel.errors import warn_once
+from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._failure import Outcome
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._links import Links, LinkTargets
-from crucible_trace_otel.record._metrics import doubles
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.record.facts import hyperparameter_attributes

@@ -6,9 +6,9 @@ with epoch.validation_run("held-out", dataset="uci-digits") as validation:
 
 from typing import TYPE_CHECKING, Any
 
+from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._links import Links, LinkTargets
-from crucible_trace_otel.record._metrics import doubles
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._values import with_template
 from crucible_trace_otel.record.facts import Dataset, dataset_attributes
