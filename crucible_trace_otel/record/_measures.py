@@ -47,7 +47,7 @@ class Measures:
 
     def __init__(self) -> None:
         self.phases: dict[str, Phase] = {}
-        self.epochs = self.batches = self.samples = self.uncounted = 0
+        self.epochs = self.abnormal = self.batches = self.samples = self.uncounted = 0
         self.wait_ns = self.body_ns = 0
         self.batch_size: int | None = None
 
@@ -66,6 +66,7 @@ class Measures:
             own.ns += phase.ns
             own.count += phase.count
         self.epochs += other.epochs
+        self.abnormal += other.abnormal
         self.batches += other.batches
         self.samples += other.samples
         self.uncounted += other.uncounted

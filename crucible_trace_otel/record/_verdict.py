@@ -1,7 +1,6 @@
 """A run in one sentence, made from what was measured."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from crucible_trace_otel.record._measures import Measures
 
@@ -19,16 +18,13 @@ class Course:
     last_step: int | None = None
     loss: float | None = None
     """Of the last step."""
-    abnormal: Mapping[str, int] = field(default_factory=dict)
-    """How many steps were abnormal, by kind."""
 
 
 def verdict(course: Course, measures: Measures) -> str | None:
     """How the run ended, how far it came, and where its time went; None where nothing is known but its end."""
     parts = [*_reached(course, measures), *_spent(measures)]
-    if course.abnormal:
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in course.abnormal.items())
-        parts.append(f"abnormal steps: {kinds}")
+    if measures.abnormal:
+        parts.append(f"abnormal steps: {measures.abnormal:,}")
     if not parts and course.stop_reason is None:
         return None
     ended = course.state if course.stop_reason is None else f"stopped early ({course.stop_reason})"

@@ -364,7 +364,7 @@ CRUCIBLE_OPERATION_RESULT: Final = "crucible.operation.result"
 """How an operation ended."""
 
 CRUCIBLE_OVERFLOW: Final = "crucible.overflow"
-"""JSON object of the user-named attributes past the first 64 of one record."""
+"""JSON object of the user-named attributes that one record has no room for."""
 
 CRUCIBLE_PARSE_DIAGNOSTICS: Final = "crucible.parse.diagnostics"
 """What could not be read in a model's text, one sentence each."""

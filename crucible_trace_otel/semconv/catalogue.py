@@ -1045,7 +1045,7 @@ ATTRIBUTES: Final[Mapping[str, AttributeDefinition]] = {
     "crucible.overflow": AttributeDefinition(
         key="crucible.overflow",
         type="string",
-        brief="JSON object of the user-named attributes past the first 64 of one record.",
+        brief="JSON object of the user-named attributes that one record has no room for.",
         stability="development",
         content=True,
     ),

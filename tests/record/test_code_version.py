@@ -146,6 +146,22 @@ def test_without_git_the_files_are_read_all_the_same(
     assert version(recorded) == {REVISION: revision, NAME: "main", URL: "https://git.example/digits.git"}
 
 
+def test_a_git_that_takes_its_time_is_not_waited_for(
+    recorded: Recording, repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    (slow / "git").write_text(f"#!/bin/sh\nwhile [ ! -e {slow}/go ]; do sleep 0.02; done\necho '# branch.oid 0'\n")
+    (slow / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{slow}{os.pathsep}{os.environ['PATH']}")
+    for _ in range(2):
+        with crucible.training_run("r"):
+            pass
+    assert [CHANGED in said(span) for span in recorded.spans] == [False, False]
+    (slow / "go").touch()
+    assert version(recorded)[CHANGED] is False, "it is told to the runs that end after the answer"
+
+
 @pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b"ref: ../../etc/passwd\n", b"ref: refs/heads/gone\n"])
 def test_a_damaged_folder_is_no_trouble(
     recorded: Recording, repository: Path, damage: bytes, warned: list[str]

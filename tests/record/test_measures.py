@@ -328,15 +328,15 @@ def test_a_validation_that_fails_and_one_that_is_late(recorded: Recording, warne
 
 def test_a_verdict_says_what_was_measured() -> None:
     measures = Measures()
-    measures.epochs, measures.batches, measures.samples = 3, 600, 19_200
+    measures.epochs, measures.batches, measures.samples, measures.abnormal = 3, 600, 19_200, 3
     measures.wait_ns, measures.body_ns = 1_000_000_000, 3_000_000_000
     forward, backward = measures.phase("forward"), measures.phase("backward")
     forward.count, forward.ns = 600, 1_000_000_000
     backward.count, backward.ns = 600, 1_500_000_000
-    course = Course("completed", last_step=599, loss=0.02134, abnormal={"nan": 2, "slow": 1})
+    course = Course("completed", last_step=599, loss=0.02134)
     assert verdict(course, measures) == (
         "completed after 3 epochs; loss 0.02134 at step 599; 25% of the loop's time was spent waiting for data; "
-        "slowest phase: backward, 1.5 s in all, 2.5 ms each time; 4,800 samples/s; abnormal steps: 2 nan, 1 slow"
+        "slowest phase: backward, 1.5 s in all, 2.5 ms each time; 4,800 samples/s; abnormal steps: 3"
     )
 
 
