@@ -63,7 +63,7 @@ class Beginning:
         return {attr.CRUCIBLE_RUN_ATTEMPT: self.attempt, attr.CRUCIBLE_RUN_PREVIOUS_TRACE_ID: before}
 
 
-@guarded(lambda *_: Beginning(new_event_id()[:16]))
+@guarded(lambda given_id, _: Beginning(new_event_id()[:16] if given_id is None else printable(given_id)))
 def beginning_of(given_id: Any, resume_from: Any) -> Beginning:
     """Where an attempt begins that was given this run id (or None), and this checkpoint to go on from (or None)."""
     run_id = None if given_id is None else printable(given_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -50,13 +51,15 @@ def as_another_process() -> None:
     _files._saved.clear()
 
 
-@pytest.fixture
+@contextmanager
 def no_room() -> Iterator[None]:
-    """No file of more than 100 bytes, as on a disk that fills up."""
+    """No file of more than 100 bytes, as on a disk that fills up. Not a fixture: what reports the test needs room."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_sidecar_says_who_saved_the_checkpoint_and_what_it_holds(recorded: Recording, tmp_path: Path) -> None:
@@ -154,14 +157,12 @@ def test_a_sidecar_that_cannot_be_written_is_one_warning(
     assert len(recorded.named("checkpoint_save")) == 2
 
 
-def test_a_disk_that_is_full_when_the_sidecar_comes(
-    recorded: Recording, warned: list[str], tmp_path: Path, no_room: None
-) -> None:
+def test_a_disk_that_is_full_when_the_sidecar_comes(recorded: Recording, warned: list[str], tmp_path: Path) -> None:
     path = tmp_path / "a"
     (tmp_path / "a.crucible.json").write_text("{}")
-    with crucible.training_run("r") as run:
+    with no_room(), crucible.training_run("r") as run:
         run.save_checkpoint(path, write=write)
-    assert drain(5)
+        assert drain(5)
     assert len(warned) == 1
     assert "has no sidecar" in warned[0]
     assert "File too large" in warned[0]
@@ -170,10 +171,10 @@ def test_a_disk_that_is_full_when_the_sidecar_comes(
 
 
 def test_a_disk_that_fills_while_the_checkpoint_is_written(
-    recorded: Recording, warned: list[str], tmp_path: Path, no_room: None
+    recorded: Recording, warned: list[str], tmp_path: Path
 ) -> None:
     with crucible.training_run("r") as run:
-        with pytest.raises(OSError, match="File too large"):
+        with no_room(), pytest.raises(OSError, match="File too large"):
             run.save_checkpoint(tmp_path / "a", write=lambda path: path.write_bytes(b"\0" * 1_000))
         run.record_step(loss=1.0)
     assert recorded.tree() == node(
