@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as trace_api
 
-from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.journal.sizes import TRACES
 from crucible_trace_otel.journal.writer import Sync
 from crucible_trace_otel.record._windows import keep_what_waits
 from crucible_trace_otel.sdk._handle import AT_EXIT, EXIT_S, FLUSH_S, Handle, Report
-from crucible_trace_otel.sdk._providers import connect, foreign_provider, own_provider, resource_of
+from crucible_trace_otel.sdk._providers import connect, foreign_provider, own_provider
 from crucible_trace_otel.sdk._recorder import Recorder
 from crucible_trace_otel.sdk._sender import Sender
 from crucible_trace_otel.sdk._settings import Settings, read_settings
@@ -78,12 +77,9 @@ def configure(
         ship: Who sends what the journal holds (`CRUCIBLE_SHIP`): `process`, one that outlives this one and reports its
             crash; `thread`, one of this process; `off`, nobody, until `crucible-trace ship` does.
         tracer_provider: A provider of your own to record through; OpenTelemetry's global one is left alone then.
-        meter_provider: What numbers are measured through: losses, durations, counts. When nobody says, OpenTelemetry's
-            global one, if somebody has set it; else one that sends to the endpoint, if `OTEL_METRICS_EXPORTER=otlp`.
-        logger_provider: What takes the log records that events become. When nobody says, OpenTelemetry's global one,
-            if somebody has set it; else one that sends to the endpoint.
-        event_signal: What events become (`CRUCIBLE_EVENT_SIGNAL`): `spans`, events of their spans; `logs`, log records,
-            windows of steps and exceptions excepted, which are both; or `both`.
+        meter_provider: What numbers are measured through; the global one, if somebody set it, when nobody says.
+        logger_provider: What takes log records; the global one, or one to the endpoint, when nobody says.
+        event_signal: What events become (`CRUCIBLE_EVENT_SIGNAL`): `spans`, events of these; `logs`, records; `both`.
         resource_attributes: More about this process, added to `OTEL_RESOURCE_ATTRIBUTES`.
 
     Returns:
@@ -106,16 +102,11 @@ def configure(
     )
     check_providers(meter_provider, logger_provider)
     with _lock:
-        provider = foreign_provider(tracer_provider)
-        if provider is not None and (service_name is not None or resource_attributes is not None):
-            warn_once(
-                "resource kept", "The tracer provider that was set up before keeps its service name and resource."
-            )
+        provider = foreign_provider(tracer_provider, says_who=(service_name, resource_attributes) != (None, None))
         TRACES.budget = settings.trace_budget
         recorder = _recorder(settings, sends=provider is None or endpoint is not None)
         handle = _begin(provider or own_provider(settings), recorder)
-        resource = resource_of(provider, settings)
-        recorder.signals = Signals(settings, resource, recorder, meter_provider, logger_provider)
+        recorder.signals = Signals(settings, provider, recorder, meter_provider, logger_provider)
         return handle
 
 

@@ -24,20 +24,28 @@ _own: "WeakSet[TracerProvider]" = WeakSet()
 _switches: "WeakKeyDictionary[Any, Switch]" = WeakKeyDictionary()
 
 
-def foreign_provider(given: trace_api.TracerProvider | None) -> trace_api.TracerProvider | None:
+def foreign_provider(
+    given: trace_api.TracerProvider | None, *, says_who: bool = False
+) -> trace_api.TracerProvider | None:
     """The provider that somebody else set up and that a span processor can be added to, if there is one.
+
+    Args:
+        given: The one to record through.
+        says_who: Whether `configure()` was told what this process is, which such a provider knows already.
 
     Raises:
         ConfigurationError: The one given takes no span processors.
     """
-    if given is not None:
-        if not hasattr(given, "add_span_processor"):
-            raise ConfigurationError(
-                f"tracer_provider={given!r} takes no span processors; give an opentelemetry.sdk.trace.TracerProvider."
-            )
-        return given
-    provider = _global_provider()
-    return provider if hasattr(provider, "add_span_processor") and provider not in _own else None
+    if given is not None and not hasattr(given, "add_span_processor"):
+        raise ConfigurationError(
+            f"tracer_provider={given!r} takes no span processors; give an opentelemetry.sdk.trace.TracerProvider."
+        )
+    provider = _global_provider() if given is None else given
+    if given is None and (not hasattr(provider, "add_span_processor") or provider in _own):
+        return None
+    if says_who:
+        warn_once("resource kept", "The tracer provider that was set up before keeps its service name and resource.")
+    return provider
 
 
 def own_provider(settings: Settings) -> TracerProvider:

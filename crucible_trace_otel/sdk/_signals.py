@@ -3,13 +3,12 @@
 import time
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.sdk.resources import Resource
-
 from crucible_trace_otel.errors import ConfigurationError, warn_once
 from crucible_trace_otel.record._event_log import use_event_log
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._metrics import use_meter_provider
 from crucible_trace_otel.sdk._meters import MetricSender, global_meter_provider, observe
+from crucible_trace_otel.sdk._providers import resource_of
 from crucible_trace_otel.sdk._settings import Settings
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class Signals:
 
     Args:
         settings: What events become, and where log records and metrics of ours are sent.
-        resource: Of the tracer provider.
+        tracer_provider: The one somebody set up, whose resource is taken; None where that is ours.
         recorder: Whose numbers are observed.
         meter_provider: The one given.
         logger_provider: The one given.
@@ -50,13 +49,13 @@ class Signals:
     def __init__(
         self,
         settings: Settings,
-        resource: Resource,
+        tracer_provider: object,
         recorder: "Recorder",
         meter_provider: "MeterProvider | None",
         logger_provider: "LoggerProvider | None",
     ) -> None:
         self._settings = settings
-        self._resource = resource
+        self._resource = resource_of(tracer_provider, settings)
         self._recorder = recorder
         self.logs: LogSender | None = None
         self._metrics: MetricSender | None = None

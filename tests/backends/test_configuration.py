@@ -32,7 +32,8 @@ def span_exporters(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_there_is_no_batch_processor_and_memory_is_limited_first(config: dict[str, Any]) -> None:
     assert not [name for name in config["processors"] if name.split("/")[0] == "batch"]
-    assert config["service"]["pipelines"]["traces"]["processors"] == ["memory_limiter", "redaction"]
+    for pipeline in config["service"]["pipelines"].values():
+        assert pipeline["processors"] == ["memory_limiter", "redaction"]
 
 
 def test_spans_wait_on_disk_and_are_never_given_up(config: dict[str, Any]) -> None:
