@@ -3,19 +3,18 @@
 import time
 from collections.abc import Callable, Mapping
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from crucible_trace_otel.errors import warn_once
+from crucible_trace_otel.record._abnormal import HIGHEST, LOWEST
 from crucible_trace_otel.record._guard import guarded, nothing
-from crucible_trace_otel.record._operation import Operation, record_moment
+from crucible_trace_otel.record._operation import record_moment
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._rows import CLOSED, OpenRows
+from crucible_trace_otel.record._signals import Signals, as_step
 from crucible_trace_otel.record._values import printable, with_template
-from crucible_trace_otel.record._windows import StepWindows
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
-
-if TYPE_CHECKING:
-    from crucible_trace_otel.record.training import TrainingRun
 
 __all__ = ["Training", "as_step", "doubles", "short"]
 
@@ -34,11 +33,8 @@ def _said_as(name: str) -> Callable[[F], F]:
     return rename
 
 
-class Training(Operation):
+class Training(Signals):
     """A training run or one of its epochs."""
-
-    _run: "TrainingRun"
-    _windows: StepWindows
 
     def record_step(self, /, *misplaced: Any, step: int | None = None, **numbers: Any) -> None:
         """Record one training step; every row can be read back.
@@ -53,32 +49,41 @@ class Training(Operation):
         """
         window, offset = CLOSED, -1
         try:
-            window = self._windows.current
+            windows = self._windows
+            window = windows.current
             values = window.values_of(numbers)
             now = _clock() + window.clock
+            total = sum(values, 0.0)
+            kind = type(total)
             if (
                 (step is None or (type(step) is int and 0 <= step < _FAR))
-                and type(sum(values, 0.0)) in window.sums
+                and (kind is float or kind in window.sums)
+                and LOWEST <= total <= HIGHEST  # no value is NaN or infinite
+                and values[window.loss_at] <= window.ceiling
                 and len(numbers) == window.width
-                and now < window.until
+                and now < windows.until
                 and not misplaced
                 and window.offset < window.last
             ):
                 offset = window.offset  # since it was compared there was no call: no other thread, no signal handler
                 window.offset = offset + window.size
+                windows.until = now + windows.patience
                 run = self._run
                 if step is None:
                     step = run._next_step
                     run._next_step = step + 1
                 elif step >= run._next_step:
                     run._next_step = step + 1
+                else:
+                    window.repeated += 1
                 window.pack(window.memory, offset, step, now, *values, window.tag + offset)
-                if window.is_open or not self._windows.is_late(window, offset):
+                if window.is_open or not windows.is_late(window, offset):
                     return
         except Exception:  # noqa: BLE001, S110 - a value that does not fit, or whose methods raise: it is looked at below
             pass
         self._look_at_step(window, offset, misplaced, step, numbers)
 
+    @guarded(lambda *_, **__: nothing)
     def step_recorder(self, *names: str) -> Callable[..., None]:
         """A function that records one step each time it is called with the values of `names`, in their order.
 
@@ -89,28 +94,37 @@ class Training(Operation):
         It does what `record_step(loss=..., learning_rate=...)` does, and costs less. The steps count on by themselves.
 
         Args:
-            *names: Of the numbers.
+            *names: Of the numbers. One that is no text, or that was given before, is changed, with one warning.
         """
-        window = CLOSED
+        window, windows, run = CLOSED, self._windows, self._run
+        names = _names_of(names)
 
         def record(*values: Any) -> None:
             nonlocal window
             step, offset, before = None, -1, window
             try:
                 now = _clock() + before.clock
-                if type(sum(values, 0.0)) in before.sums and now < before.until and before.offset < before.last:
+                total = sum(values, 0.0)
+                kind = type(total)
+                if (
+                    (kind is float or kind in before.sums)
+                    and LOWEST <= total <= HIGHEST
+                    and values[before.loss_at] <= before.ceiling
+                    and now < windows.until
+                    and before.offset < before.last
+                ):
                     offset = before.offset  # no call since it was compared, as above
                     before.offset = offset + before.size
-                    run = self._run
+                    windows.until = now + windows.patience
                     step = run._next_step
                     run._next_step = step + 1
                     before.pack(before.memory, offset, step, now, *values, before.tag + offset)
-                    if before.is_open or not self._windows.is_late(before, offset):
+                    if before.is_open or not windows.is_late(before, offset):
                         return
             except Exception:  # noqa: BLE001, S110 - as above
                 pass
             self._look_at_values(before, offset, step, names, values)
-            latest = self._windows.current
+            latest = windows.current
             window = latest if latest.names == names else CLOSED
 
         return record
@@ -126,7 +140,9 @@ class Training(Operation):
         if misplaced:
             raise TypeError(f"numbers are given by name, as in record_step(loss=0.3), not as {printable(misplaced)}")
         if self._run._records() and self._records():
-            self._windows.add(events.STEPS_RECORDED, self._run._step_index(step), numbers)
+            highest, is_claimed = self._run._next_step, offset >= 0
+            index = self._run._step_index(step)
+            self._windows.add(events.STEPS_RECORDED, index, numbers, is_repeated=not is_claimed and index < highest)
 
     @guarded(nothing)
     @_said_as("step_recorder")
@@ -142,19 +158,6 @@ class Training(Operation):
             numbers = dict(zip(names, values, strict=True))
             self._windows.add(events.STEPS_RECORDED, self._run._step_index(step), numbers)
 
-    @guarded(nothing)
-    def record_gradient(self, norm: float, *, step: int | None = None, **numbers: Any) -> None:
-        """Record the norm of a gradient, and other numbers about it, beside the steps.
-
-        Args:
-            norm: The norm over all parameters.
-            step: The step it belongs to; the last recorded one when not given.
-            **numbers: Further norms or shares, by name.
-        """
-        if self._run._records() and self._records():
-            of_step = max(self._run._next_step - 1, 0) if step is None else as_step(step)
-            self._windows.add(events.GRADIENT_COMPUTED, of_step, {"norm": norm, **numbers})
-
     @guarded(not_recorded(spans.VALIDATION_RUN))
     def record_validation(self, **metrics: Any) -> Recorded:
         """Record the result of a validation; later decisions can depend on what this returns.
@@ -165,6 +168,20 @@ class Training(Operation):
         attributes = with_template(attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, doubles(metrics))
         said = ", ".join(f"{name} {short(value)}" for name, value in metrics.items())
         return record_moment(self, spans.VALIDATION_RUN, said or "validation", attributes)
+
+
+def _names_of(given: tuple[Any, ...]) -> tuple[str, ...]:
+    """The names of columns, each once and as text."""
+    names: dict[str, None] = {}
+    for name in given:
+        own = name if isinstance(name, str) else printable(name)
+        while own in names:
+            own += "_"
+        names[own] = None
+    if tuple(names) != given:
+        said = f"{', '.join(map(printable, given))} become the columns {', '.join(map(printable, names))}"
+        warn_once(f"names {said}", f"step_recorder() takes names, each once: {said}.")
+    return tuple(names)
 
 
 @guarded(lambda metrics: metrics)
@@ -178,15 +195,6 @@ def doubles(metrics: Any) -> Any:
 def _is_whole(value: Any) -> bool:
     """Whether `value` is an integer, numpy's too, that a double holds exactly."""
     return isinstance(value, Integral) and not isinstance(value, bool) and -(2**53) <= int(value) <= 2**53
-
-
-def as_step(given: Any) -> int:
-    step = int(given)
-    if (
-        not -(2**63) <= step < 2**63 - 1
-    ):  # one that does not fit would make its whole window, and all later ones, unreadable
-        raise OverflowError(f"step={printable(given)} does not fit into 64 bits")
-    return step
 
 
 def short(value: Any) -> str:

@@ -14,12 +14,14 @@ from operator import index
 from typing import Any, SupportsIndex
 from weakref import WeakSet
 
+from crucible_trace_otel.record._abnormal import StepWatch
 from crucible_trace_otel.record._failure import Outcome
 from crucible_trace_otel.record._files import CheckpointLoad, CheckpointSave, ModelSave, StoredFile
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id, trace_id_of_run
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import emit_event, record_moment
+from crucible_trace_otel.record._policy import WindowPolicy, policy_of
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._steps import Training, as_step, doubles, short
 from crucible_trace_otel.record._values import printable, with_template
@@ -51,13 +53,14 @@ class Epoch(Training):
 
     def _open_windows(self) -> None:
         self._totals = StepTotals()
-        self._windows = StepWindows(self, self._totals, self._run._totals)
+        self._windows = StepWindows(self, self._run._watch, self._totals, self._run._totals)
         self._run._windows_inside.add(self._windows)
 
     def _before_end(self) -> None:
         """Close its windows, and give its mean loss to queries that see span attributes only."""
         self._windows.close()
         self.set({**self._totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self._totals.means().get("loss")})
+        self.set({attr.CRUCIBLE_ABNORMAL_COUNT: self._windows.abnormal or None})
 
 
 class TrainingRun(Training):
@@ -73,6 +76,7 @@ class TrainingRun(Training):
         hyperparameters: Mapping[str, Any] | None = None,
         dataset: str | None = None,
         model: str | None = None,
+        windows: WindowPolicy | None = None,
         depends_on: LinkTargets | None = None,
         links: Links | None = None,
     ) -> None:
@@ -84,6 +88,7 @@ class TrainingRun(Training):
             **with_template(attr.CRUCIBLE_TRAINING_HYPERPARAMETER_TEMPLATE, hyperparameters),
         }
         self._named = run_id
+        self._policy = policy_of(windows)
         super().__init__(name, attributes=attributes, depends_on=depends_on, links=links)
 
     def _prepare(self) -> None:
@@ -94,7 +99,8 @@ class TrainingRun(Training):
         self._next_step = 0
         self._loops: WeakSet[_Epochs] = WeakSet()
         self._run = self
-        self._windows = StepWindows(self, self._totals)
+        self._watch = StepWatch(self._policy, self.about)
+        self._windows = StepWindows(self, self._watch, self._totals)
         self._windows_inside: WeakSet[StepWindows] = WeakSet()
         self._inherits = {attr.CRUCIBLE_RUN_ID: self.run_id}
 
@@ -267,6 +273,7 @@ class TrainingRun(Training):
             windows.retire()
         self._windows.close()
         self.set({**self._totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self._totals.last.get("loss")})
+        self.set({attr.CRUCIBLE_ABNORMAL_COUNT: sum(self._watch.counts.values()) or None})
 
 
 @forgiving
@@ -277,6 +284,7 @@ def training_run(
     hyperparameters: Mapping[str, Any] | None = None,
     dataset: str | None = None,
     model: str | None = None,
+    windows: WindowPolicy | None = None,
     depends_on: LinkTargets | None = None,
     links: Links | None = None,
 ) -> TrainingRun:
@@ -288,6 +296,7 @@ def training_run(
         hyperparameters: By name; each becomes an attribute.
         dataset: What it trains on.
         model: What it trains.
+        windows: How steps are put together, and which of them are abnormal.
         depends_on: Records it rests on, such as the decision for this model.
         links: Other causal links: link type to its target or targets.
     """
@@ -297,6 +306,7 @@ def training_run(
         hyperparameters=hyperparameters,
         dataset=dataset,
         model=model,
+        windows=windows,
         depends_on=depends_on,
         links=links,
     )
