@@ -17,7 +17,16 @@ from crucible_trace_otel.journal.wire import bytes_field, fixed64_field
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv.enums import SeriesFormat
 
-__all__ = ["INDEX", "MOST_INFLATED", "ColumnSummary", "DescribedWindow", "described", "event_message", "pack_column"]
+__all__ = [
+    "INDEX",
+    "MOST_INFLATED",
+    "ColumnSummary",
+    "DescribedWindow",
+    "as_list",
+    "described",
+    "event_message",
+    "pack_column",
+]
 
 INDEX = ("step", "time_ns")
 """The first two columns of every window."""
@@ -31,7 +40,7 @@ _FORMATS = {"q": SeriesFormat.I8, "d": SeriesFormat.F8}
 _INTEGERS, _NUMBERS = {int}, {int, float}
 _MOST_BITS = 8_192  # Python reads and writes no decimal number of more than 4,300 digits
 _MOST_ATTRIBUTES = 122  # of the SDK's 128 to an event: room for three of the series, one mark, two of repairs
-_MOST_DESCRIBED = 20  # numbers with statistics of their own: six each must stay under the SDK's 128 attributes
+_MOST_DESCRIBED = 19  # numbers with statistics of their own: six each must stay under the SDK's 128 attributes
 
 
 class ColumnSummary(NamedTuple):
@@ -62,7 +71,7 @@ def described(
         compact: Pack columns by zlib where that makes them smaller.
         plain_arrays: Add the values of each number as an array, while the event has room.
     """
-    steps = _numbers(columns["step"])
+    steps = as_list(columns["step"])
     first, last = min(steps), max(steps)
     packed = {name: pack_column(values) for name, values in columns.items()}
     if compact and len(steps) * len(columns) <= MOST_INFLATED:
@@ -73,7 +82,7 @@ def described(
     for name, values in columns.items():
         if name in INDEX or packed[name][0] == SeriesFormat.JSON:
             continue
-        numbers[name], found = _statistics(_numbers(values))
+        numbers[name], found = _statistics(as_list(values))
         for key, value in found.items():
             of_key = statistics.setdefault(key, {})
             if len(of_key) < _MOST_DESCRIBED:
@@ -139,8 +148,8 @@ def _arrays(columns: Mapping[str, Sequence[Any]], room: int) -> dict[str, tuple[
     return {f"{template}.{name or '_'}": tuple([float(value) for value in values]) for name, values in shown}
 
 
-def _numbers(values: Sequence[Any]) -> Sequence[Any]:
-    """A column whose numbers were made, where it is a view of bytes."""
+def as_list(values: Sequence[Any]) -> Sequence[Any]:
+    """A column, its numbers made where it is a view of bytes."""
     return values.tolist() if type(values) is memoryview else values
 
 

@@ -6,13 +6,12 @@ What is expected is learned when a window is closed, so that recording a step co
 import math
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
-from operator import mul, sub
-from statistics import median
+from collections.abc import Iterable, Mapping, Sequence
+from operator import mul
 from typing import TYPE_CHECKING, Any
 
 from crucible_trace_otel.errors import warn_once
-from crucible_trace_otel.journal.series import INDEX
+from crucible_trace_otel.journal.series import INDEX, as_list
 from crucible_trace_otel.record._policy import AbnormalStep, WindowPolicy
 from crucible_trace_otel.record._values import printable
 from crucible_trace_otel.semconv import attributes as attr
@@ -30,9 +29,10 @@ LOWEST = -HIGHEST
 
 _SECOND_NS = 1_000_000_000
 _NEVER = 2**63
-_NUMBERS = (int, float)
-_MEMORY = 1_000  # rows that count in full; older ones fade, so that the level follows a loss that falls
-_FEWEST = 50  # rows before anything is expected
+_NUMBERS = frozenset({int, float})
+_SAMPLE = 25  # rows of a window that are learned from
+_MEMORY = 250  # such rows that count in full; older ones fade, so that the level follows a loss that falls
+_FEWEST = 25  # such rows before anything is expected
 _LEAST_SHARE = 0.01  # of the mean: less is no deviation, so that a constant loss has no spike of one bit
 _WINDOWS = 25  # of which the median of step times is taken
 _MOST_TOLD = 100  # abnormal steps of a run with an event of their own
@@ -48,14 +48,15 @@ class Level:
         self.mean = self.squares = 0.0
         self.ceiling = math.inf
 
-    def learn(self, values: Sequence[Any], sigmas: float) -> None:
+    def learn(self, values: Sequence[float], sigmas: float) -> None:
         """Take in a window: values above the ceiling as if they were as high as it, of the others the finite ones."""
-        ceiling = self.ceiling
-        known = [min(value, ceiling) for value in values if LOWEST <= value <= HIGHEST]
-        number, total = len(known), sum(known, 0.0)
-        squares = max(sum(map(mul, known, known), 0.0) - total * total / max(number, 1), 0.0)
+        number, total, squares = len(values), sum(values, 0.0), sum(map(mul, values, values), 0.0)
+        if not squares <= HIGHEST or max(values, default=0.0) > self.ceiling:
+            values = [min(value, self.ceiling) for value in values if LOWEST <= value <= HIGHEST]
+            number, total, squares = len(values), sum(values, 0.0), sum(map(mul, values, values), 0.0)
         if not number or not squares <= HIGHEST:
             return
+        squares = max(squares - total * total / number, 0.0)
         before = min(self.count, _MEMORY)
         if self.count:
             self.squares *= before / self.count
@@ -77,9 +78,11 @@ class StepWatch:
         """How many of each kind."""
         self.slow_ns = _NEVER
         """The longest time between two steps that is not slow."""
+        self.median_ns = 0
+        """The median time between two steps."""
         self._about = about
         self._levels: dict[tuple[str, str], Level] = {}
-        self._medians: deque[float] = deque(maxlen=_WINDOWS)
+        self._medians: deque[int] = deque(maxlen=_WINDOWS)
         self._times = 0
         self._told = 0
         self._calling: set[int] = set()
@@ -102,8 +105,8 @@ class StepWatch:
             expected = self._level(window).mean
             return AbnormalStep(step, AbnormalKind.SPIKE, printable(window.loss), float(value), expected)
         if gap_ns > self.slow_ns:
-            expected = median(self._medians) / _SECOND_NS
-            return AbnormalStep(step, AbnormalKind.SLOW, value=gap_ns / _SECOND_NS, expected=expected)
+            seconds = gap_ns / _SECOND_NS
+            return AbnormalStep(step, AbnormalKind.SLOW, value=seconds, expected=self.median_ns / _SECOND_NS)
         return None
 
     def expect(self, window: "OpenRows") -> None:
@@ -114,21 +117,25 @@ class StepWatch:
     def learn(self, window: "OpenRows", columns: Mapping[str, Sequence[Any]]) -> None:
         """Take in the rows of a window that is closed."""
         if window.loss is not None and self.policy.spike_sigma is not None:
-            values = [value for value in [*columns.values()][len(INDEX) + window.loss_at] if type(value) in _NUMBERS]
+            values = _some([*columns.values()][len(INDEX) + window.loss_at])
+            if not _NUMBERS.issuperset(map(type, values)):
+                values = [value for value in values if type(value) in _NUMBERS]
             self._level(window).learn(values, self.policy.spike_sigma)
         if window.event_name == events.STEPS_RECORDED and self.policy.slow_factor is not None:
-            times = [*columns["time_ns"]]
-            self._learn_times(list(map(sub, times[1:], times)), self.policy.slow_factor)
+            times = columns["time_ns"]
+            pairs = zip(_some(times[:-1]), _some(times[1:]), strict=True)
+            self._learn_times([after - before for before, after in pairs], self.policy.slow_factor)
 
     def _level(self, window: "OpenRows") -> Level:
         return self._levels.setdefault((window.event_name, window.loss or ""), Level())
 
     def _learn_times(self, between: list[int], factor: float) -> None:
         if between:
-            self._medians.append(median(between))
             self._times += len(between)
-        if self._times >= _FEWEST:
-            self.slow_ns = int(max(factor * median(self._medians), self.policy.slow_seconds * _SECOND_NS))
+            self._medians.append(_median(between))
+            self.median_ns = _median(self._medians)
+        if self._times >= _FEWEST - 1:
+            self.slow_ns = int(max(factor * self.median_ns, self.policy.slow_seconds * _SECOND_NS))
 
     def count(self, kind: str) -> bool:
         """Count a step of that kind; whether it gets an event of its own, as the first hundred of a run do."""
@@ -155,6 +162,16 @@ class StepWatch:
             warn_once(f"on_abnormal {reason}", f"on_abnormal raised {reason}. The program goes on.", exc_info=True)
         finally:
             self._calling.discard(thread)
+
+
+def _some(values: Sequence[Any]) -> Sequence[Any]:
+    """Some twenty-five of them or a few more, evenly spread; all where they are fewer."""
+    return as_list(values[:: max(1, len(values) // _SAMPLE)])
+
+
+def _median(values: Iterable[int]) -> int:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2]
 
 
 def told(found: AbnormalStep) -> dict[str, Any]:

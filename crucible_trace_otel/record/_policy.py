@@ -42,8 +42,8 @@ class WindowPolicy:
     Args:
         rows: After how many rows a window is closed, 1 to 200; fewer where rows are so wide that its place is full.
         seconds: After how many seconds it is closed, at the next row.
-        spike_sigma: A loss is a spike where it is so many standard deviations above the mean of the last thousand or
-            so, the deviation being at least a hundredth of the mean. None looks for no spikes.
+        spike_sigma: A loss is a spike where it is so many standard deviations above its mean over the last few
+            thousand steps, the deviation being at least a hundredth of the mean. None looks for no spikes.
         slow_factor: A step is slow where it comes so many times the median time after the one before. None looks for
             no slow steps.
         slow_seconds: No step that took less is slow, whatever the others took.

@@ -272,7 +272,6 @@ class StepWindows:
             columns = self._read_held(window, taken)
             form = {"compact": self._policy.compact, "plain_arrays": self._policy.plain_arrays}
             attributes, numbers = described(columns, reason, **form)
-            self._watch.learn(window, columns)
             at = columns["step"][-1], columns["time_ns"][-1]
             for totals in self._totals:
                 for name, column in numbers.items():
@@ -283,6 +282,8 @@ class StepWindows:
             self._emit(window, _marked(attributes, window.repairs), holder, at[1])
         if window.slot is not None and not window.missing:
             window.keeper.free(window.slot)
+        if taken:
+            self._watch.learn(window, columns)
 
     def _read_held(self, window: OpenRows, columns: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
         """The columns with what was left on an accelerator, for which the host waits now; it may be abnormal too."""
