@@ -44,7 +44,8 @@ class Training(Signals):
 
         Args:
             *misplaced: Nothing: numbers are given by name.
-            step: Its index in the run; one more than the last when not given.
+            step: Its index in the run; one more than the highest when not given. One that goes back or repeats is kept,
+                and counted in its window.
             **numbers: What was measured, by name: `loss=0.3, learning_rate=0.01`. numpy and torch scalars are numbers.
         """
         window, offset = CLOSED, -1
@@ -59,9 +60,9 @@ class Training(Signals):
                 (step is None or (type(step) is int and 0 <= step < _FAR))
                 and (kind is float or kind in window.sums)
                 and LOWEST <= total <= HIGHEST  # no value is NaN or infinite
-                and values[window.loss_at] <= window.ceiling
                 and len(numbers) == window.width
                 and now < windows.until
+                and values[window.loss_at] <= window.ceiling
                 and not misplaced
                 and window.offset < window.last
             ):
@@ -109,8 +110,8 @@ class Training(Signals):
                 if (
                     (kind is float or kind in before.sums)
                     and LOWEST <= total <= HIGHEST
-                    and values[before.loss_at] <= before.ceiling
                     and now < windows.until
+                    and values[before.loss_at] <= before.ceiling
                     and before.offset < before.last
                 ):
                     offset = before.offset  # no call since it was compared, as above

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import crucible_trace_otel as crucible
+from crucible_trace_otel.record import _windows
+from crucible_trace_otel.record._keeping import use_step_keeper
 from crucible_trace_otel.record._tracer import use_tracer_provider
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
+from crucible_trace_otel.trace.steps import decode_window
 from tests.record.reading import Recording
+
+if TYPE_CHECKING:
+    from crucible_trace_otel.journal.slots import KeptWindow, Slot, WindowHead
 
 FORMATS = attr.CRUCIBLE_WINDOW_SERIES_FORMATS
 
@@ -171,6 +177,36 @@ def test_kept_numbers_are_read_when_their_window_is_closed(recorded: Recording, 
     assert [(row["loss"], row["tokens"]) for row in recorded.rows()] == [(step / 4, step) for step in range(15)]
     assert [window[FORMATS] for window in recorded.windows()] == [("i8", "i8", "f8", "i8")] * 2
     assert warned == []
+
+
+def test_what_is_kept_each_second_does_not_wait_for_the_device(
+    recorded: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_windows, "_SECOND_NS", 1)
+    reads: list[Any] = []
+    kept: list[KeptWindow] = []
+
+    class Keeper:
+        def slot(self, head: WindowHead) -> Slot | None:
+            raise AssertionError(head)
+
+        def keep(self, window: KeptWindow) -> None:
+            kept.append(window)
+
+        def free(self, slot: Slot) -> None:
+            raise AssertionError(slot)
+
+    use_step_keeper(Keeper())
+    try:
+        policy = crucible.WindowPolicy(keep_device_scalars=True, seconds=1e9)
+        with crucible.training_run("r", windows=policy) as run:
+            run.record_step(loss=OnDevice(0.5, reads), tokens=7)
+            run._windows.keep_unfinished()
+            assert (reads, len(kept) > 0) == ([], True)
+            assert [(row["loss"], row["tokens"]) for row in decode_window(kept[-1].attributes)] == [(None, 7)]
+    finally:
+        use_step_keeper(None)
+    assert [row["loss"] for row in decode_window(kept[-1].attributes)] == [0.5]
 
 
 def test_what_is_kept_may_be_abnormal_and_may_fail(recorded: Recording, warned: list[str]) -> None:
