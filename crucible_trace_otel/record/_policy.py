@@ -46,7 +46,8 @@ class WindowPolicy:
             thousand steps, the deviation being at least a hundredth of the mean. None looks for no spikes.
         slow_factor: A step is slow where it comes so many times the median time after the one before. None looks for
             no slow steps.
-        slow_seconds: No step that took less is slow, whatever the others took.
+        slow_seconds: No step that took less is slow, whatever the others took: a machine that is shared stands still
+            now and then.
         on_abnormal: Called with an `AbnormalStep` for each, on the thread that recorded it and after it was recorded.
             An `Exception` it raises is one warning. Abnormal steps that it records itself are not given to it.
         compact: Pack the rows by zlib, integers as differences, where that makes them smaller.
@@ -63,7 +64,7 @@ class WindowPolicy:
     seconds: float = 10.0
     spike_sigma: float | None = 6.0
     slow_factor: float | None = 10.0
-    slow_seconds: float = 0.1
+    slow_seconds: float = 1.0
     on_abnormal: Callable[[AbnormalStep], object] | None = None
     compact: bool = False
     plain_arrays: bool = False
