@@ -20,6 +20,7 @@ from crucible_trace_otel._version import __version__
 from crucible_trace_otel.errors import ConfigurationError, CrucibleError, FormatError, NotFoundError, StoreError
 from crucible_trace_otel.record._files import StoredFile
 from crucible_trace_otel.record._operation import Operation, current_operation
+from crucible_trace_otel.record._policy import AbnormalStep, WindowPolicy
 from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record.deployment import Deployment, Inference, deployment, inference
 from crucible_trace_otel.record.facts import Dataset, Model
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from crucible_trace_otel.trace.steps import step_rows
 
 __all__ = [
+    "AbnormalStep",
     "ConfigurationError",
     "CrucibleError",
     "Dataset",
@@ -63,6 +65,7 @@ __all__ = [
     "Trial",
     "TuningStudy",
     "ValidationRun",
+    "WindowPolicy",
     "__version__",
     "causes",
     "configure",

@@ -5,7 +5,9 @@ Used by the process that records, and by whoever closes the windows of a process
 
 import json
 import math
+import struct
 import sys
+import zlib
 from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,15 +17,30 @@ from crucible_trace_otel.journal.wire import bytes_field, fixed64_field
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv.enums import SeriesFormat
 
-__all__ = ["INDEX", "ColumnSummary", "DescribedWindow", "described", "event_message", "pack_column"]
+__all__ = [
+    "INDEX",
+    "MOST_INFLATED",
+    "ColumnSummary",
+    "DescribedWindow",
+    "as_list",
+    "described",
+    "event_message",
+    "pack_column",
+]
 
 INDEX = ("step", "time_ns")
 """The first two columns of every window."""
 
+MOST_INFLATED = 1 << 20
+"""Values in a window of which a column is compressed: what a reader has to hold is bounded."""
+
+_DEFLATED: dict[str, str] = {SeriesFormat.I8: SeriesFormat.I8Z, SeriesFormat.F8: SeriesFormat.F8Z}
+_UNSIGNED = 2**64 - 1
 _FORMATS = {"q": SeriesFormat.I8, "d": SeriesFormat.F8}
 _INTEGERS, _NUMBERS = {int}, {int, float}
 _MOST_BITS = 8_192  # Python reads and writes no decimal number of more than 4,300 digits
-_MOST_DESCRIBED = 20  # numbers with statistics of their own: six each must stay under the SDK's 128 attributes
+_MOST_ATTRIBUTES = 122  # of the SDK's 128 to an event: room for three of the series, one mark, two of repairs
+_MOST_DESCRIBED = 19  # numbers with statistics of their own: six each must stay under the SDK's 128 attributes
 
 
 class ColumnSummary(NamedTuple):
@@ -43,23 +60,29 @@ class DescribedWindow(NamedTuple):
     """Each column that holds numbers only."""
 
 
-def described(columns: Mapping[str, Sequence[Any]], reason: str) -> DescribedWindow:
+def described(
+    columns: Mapping[str, Sequence[Any]], reason: str, *, compact: bool = False, plain_arrays: bool = False
+) -> DescribedWindow:
     """A window of one row or more, closed for `reason`.
 
     Args:
         columns: By name, `step` and `time_ns` first, all of one length.
         reason: A value of `crucible.window.reason`.
+        compact: Pack columns by zlib where that makes them smaller.
+        plain_arrays: Add the values of each number as an array, while the event has room.
     """
-    steps = _numbers(columns["step"])
+    steps = as_list(columns["step"])
     first, last = min(steps), max(steps)
     packed = {name: pack_column(values) for name, values in columns.items()}
+    if compact and len(steps) * len(columns) <= MOST_INFLATED:
+        packed = {name: _deflated(form, data) for name, (form, data) in packed.items()}
     summary = f"steps {first} to {last}"
     statistics: dict[str, dict[str, Any]] = {}
     numbers: dict[str, ColumnSummary] = {}
     for name, values in columns.items():
         if name in INDEX or packed[name][0] == SeriesFormat.JSON:
             continue
-        numbers[name], found = _statistics(_numbers(values))
+        numbers[name], found = _statistics(as_list(values))
         for key, value in found.items():
             of_key = statistics.setdefault(key, {})
             if len(of_key) < _MOST_DESCRIBED:
@@ -75,6 +98,8 @@ def described(columns: Mapping[str, Sequence[Any]], reason: str) -> DescribedWin
     }
     for key, named in statistics.items():
         attributes |= {f"{key}.{name or '_'}": value for name, value in named.items()}
+    if plain_arrays:
+        attributes |= _arrays({name: columns[name] for name in ("step", *numbers)}, _MOST_ATTRIBUTES - len(attributes))
     attributes[attr.CRUCIBLE_WINDOW_SERIES_COLUMNS] = tuple(columns)
     attributes[attr.CRUCIBLE_WINDOW_SERIES_FORMATS] = tuple([form for form, _ in packed.values()])
     attributes[attr.CRUCIBLE_WINDOW_SERIES_VALUES] = b"".join(values for _, values in packed.values())
@@ -101,8 +126,30 @@ def pack_column(values: Sequence[Any]) -> tuple[str, bytes]:
     return SeriesFormat.JSON, len(text).to_bytes(4, "little") + text
 
 
-def _numbers(values: Sequence[Any]) -> Sequence[Any]:
-    """A column whose numbers were made, where it is a view of bytes."""
+def _deflated(form: str, data: bytes) -> tuple[str, bytes]:
+    """A packed column by zlib, integers as what each is more than the one before; as it is where that is no smaller."""
+    if form == SeriesFormat.JSON:
+        return form, data
+    if form == SeriesFormat.I8:
+        values = struct.unpack(f"<{len(data) // 8}Q", data)
+        differences = [(value - before) & _UNSIGNED for before, value in zip((0, *values), values, strict=False)]
+        small = zlib.compress(struct.pack(f"<{len(values)}Q", *differences))
+    else:
+        small = zlib.compress(data)
+    if len(small) + 4 >= len(data):
+        return form, data
+    return _DEFLATED[form], len(small).to_bytes(4, "little") + small
+
+
+def _arrays(columns: Mapping[str, Sequence[Any]], room: int) -> dict[str, tuple[float, ...]]:
+    """The first columns as arrays of doubles, as many as there is room for."""
+    shown = list(columns.items())[: max(room, 0)]
+    template = attr.CRUCIBLE_WINDOW_ARRAY_TEMPLATE
+    return {f"{template}.{name or '_'}": tuple([float(value) for value in values]) for name, values in shown}
+
+
+def as_list(values: Sequence[Any]) -> Sequence[Any]:
+    """A column, its numbers made where it is a view of bytes."""
     return values.tolist() if type(values) is memoryview else values
 
 

@@ -1,13 +1,15 @@
 """The rows of one open window: where the next one goes, and which values it takes without a second look."""
 
+import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from numbers import Real
 from operator import itemgetter
 from typing import Any
 
 from crucible_trace_otel.journal.slots import Slot, columns_in, next_number, row_form
+from crucible_trace_otel.record._device import without_held
 from crucible_trace_otel.record._keeping import current_step_keeper
 from crucible_trace_otel.record._values import Repairs, printable
 
@@ -28,8 +30,8 @@ class OpenRows:
 
     __slots__ = (
         *("event_name", "names", "columns", "number", "kinds", "values_of", "width", "sums", "keeper", "slot"),
-        *("memory", "pack", "size", "tag", "offset", "last", "until", "clock"),
-        *("is_open", "opened_ns", "kept_ns", "missing", "rows", "repairs"),
+        *("memory", "pack", "size", "tag", "offset", "last", "clock"),
+        *("loss", "loss_at", "ceiling", "is_open", "opened_ns", "kept_ns", "missing", "rows", "repairs", "repeated"),
     )
 
     def __init__(self, event_name: str, names: tuple[str, ...], kinds: str) -> None:
@@ -42,18 +44,25 @@ class OpenRows:
         self.values_of = _getter(names)
         self.sums: frozenset[type] = frozenset({float})
         """Types of `sum(values, 0.0)` that tell that all values are numbers, which need no repair."""
+        self.loss = _loss(names)
+        """Which of the names is the loss."""
+        self.loss_at = 0 if self.loss is None else names.index(self.loss)
+        self.ceiling = math.inf
+        """A row whose loss is above it is looked at."""
         self.keeper = current_step_keeper()
         self.slot: Slot | None = None
         self.memory: Any = None
         self.pack: Callable[..., None] = row_form("").pack_into
         self.size = 1
-        self.tag = self.offset = self.last = self.until = self.clock = self.opened_ns = self.kept_ns = 0
+        self.tag = self.offset = self.last = self.clock = self.opened_ns = self.kept_ns = 0
         self.is_open = True
         self.missing: set[int] = set()
         """Where a row was claimed and not yet stored when the window was closed."""
         self.rows: list[tuple[Any, ...]] = []
         """All of them, where there is no slot."""
         self.repairs: Repairs = {}
+        self.repeated = 0
+        """Rows with a step that is not above every earlier one of the run."""
 
     def place(self, slot: Slot | None) -> None:
         """Have the rows in `slot`; without one, in a list."""
@@ -91,16 +100,26 @@ class OpenRows:
             if isinstance(found, Real):  # a number of numpy's is one, a tensor, which may lie on a device, is not
                 self.sums |= {type(found)}
 
-    def arm(self, most: int) -> None:
-        """Have rows pass at once until the last one, after which the window must be closed."""
+    def arm(self, most: int, soon: int) -> None:
+        """Have the next `soon` rows pass at once, but not the one after which the window must be closed."""
         if self.slot is not None and _HAS_GIL:
-            self.last = min(self.slot.first + most * self.size, self.slot.end) - self.size
+            last = min(self.slot.first + most * self.size, self.slot.end) - self.size
+            self.last = min(last, self.offset + soon * self.size)
 
     def is_full(self, most: int) -> bool:
         """Whether it has `most` rows, or as many as fit."""
         if self.slot is None:
             return len(self.rows) >= most
         return self.offset >= min(self.slot.first + most * self.size, self.slot.end)
+
+    def latest(self, most: int) -> tuple[dict[str, Any], ...]:
+        """The last rows, as far as they are known now."""
+        rows: Iterable[tuple[Any, ...]] = map(without_held, self.rows[-most:])
+        if self.slot is not None:
+            first = max(self.slot.first, self.offset - most * self.size)
+            columns, _ = columns_in(self.slot._replace(first=first), self.kinds, self.offset)
+            rows = zip(*columns, strict=True)
+        return tuple([dict(zip(self.columns, row, strict=True)) for row in rows])
 
     def shut(self) -> None:
         """Take no more rows."""
@@ -134,6 +153,12 @@ def _columns(names: tuple[str, ...]) -> tuple[str, ...]:
             own += "_"
         columns[own] = None
     return tuple(columns)
+
+
+def _loss(names: tuple[str, ...]) -> str | None:
+    """The name `loss`, or else the first that ends so or is a kind of it."""
+    told = (name for name in names if printable(name).endswith("loss") or printable(name).startswith("loss."))
+    return "loss" if "loss" in names else next(told, None)
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:

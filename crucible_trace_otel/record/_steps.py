@@ -4,15 +4,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from crucible_trace_otel.errors import warn_once
+from crucible_trace_otel.record._abnormal import HIGHEST, LOWEST
 from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._guard import guarded, nothing
-from crucible_trace_otel.record._late import keep_late, place_of_late
-from crucible_trace_otel.record._measured import Measured
 from crucible_trace_otel.record._operation import record_moment
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._rows import CLOSED, OpenRows
+from crucible_trace_otel.record._signals import Signals, as_step
 from crucible_trace_otel.record._values import printable, with_template
-from crucible_trace_otel.record._windows import StepWindows
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 
@@ -33,10 +33,8 @@ def _said_as(name: str) -> Callable[[F], F]:
     return rename
 
 
-class Training(Measured):
+class Training(Signals):
     """A training run or one of its epochs."""
-
-    _windows: StepWindows
 
     def record_step(self, /, *misplaced: Any, step: int | None = None, **numbers: Any) -> None:
         """Record one training step; every row can be read back.
@@ -46,37 +44,47 @@ class Training(Measured):
 
         Args:
             *misplaced: Nothing: numbers are given by name.
-            step: Its index in the run; one more than the last when not given.
+            step: Its index in the run; one more than the highest when not given. One that goes back or repeats is kept,
+                and counted in its window.
             **numbers: What was measured, by name: `loss=0.3, learning_rate=0.01`. numpy and torch scalars are numbers.
         """
         window, offset = CLOSED, -1
         try:
-            window = self._windows.current
+            windows = self._windows
+            window = windows.current
             values = window.values_of(numbers)
             now = _clock() + window.clock
+            total = sum(values, 0.0)
+            kind = type(total)
             if (
                 (step is None or (type(step) is int and 0 <= step < _FAR))
-                and type(sum(values, 0.0)) in window.sums
+                and (kind is float or kind in window.sums)
+                and LOWEST <= total <= HIGHEST  # no value is NaN or infinite
                 and len(numbers) == window.width
-                and now < window.until
+                and now < windows.until
+                and values[window.loss_at] <= window.ceiling
                 and not misplaced
                 and window.offset < window.last
             ):
                 offset = window.offset  # since it was compared there was no call: no other thread, no signal handler
                 window.offset = offset + window.size
+                windows.until = now + windows.patience
                 run = self._run
                 if step is None:
                     step = run._next_step
                     run._next_step = step + 1
                 elif step >= run._next_step:
                     run._next_step = step + 1
+                else:
+                    window.repeated += 1
                 window.pack(window.memory, offset, step, now, *values, window.tag + offset)
-                if window.is_open or not self._windows.is_late(window, offset):
+                if window.is_open or not windows.is_late(window, offset):
                     return
         except Exception:  # noqa: BLE001, S110 - a value that does not fit, or whose methods raise: it is looked at below
             pass
         self._look_at_step(window, offset, misplaced, step, numbers)
 
+    @guarded(lambda *_, **__: nothing)
     def step_recorder(self, *names: str) -> Callable[..., None]:
         """A function that records one step each time it is called with the values of `names`, in their order.
 
@@ -87,28 +95,37 @@ class Training(Measured):
         It does what `record_step(loss=..., learning_rate=...)` does, and costs less. The steps count on by themselves.
 
         Args:
-            *names: Of the numbers.
+            *names: Of the numbers. One that is no text, or that was given before, is changed, with one warning.
         """
-        window = CLOSED
+        window, windows, run = CLOSED, self._windows, self._run
+        names = _names_of(names)
 
         def record(*values: Any) -> None:
             nonlocal window
             step, offset, before = None, -1, window
             try:
                 now = _clock() + before.clock
-                if type(sum(values, 0.0)) in before.sums and now < before.until and before.offset < before.last:
+                total = sum(values, 0.0)
+                kind = type(total)
+                if (
+                    (kind is float or kind in before.sums)
+                    and LOWEST <= total <= HIGHEST
+                    and now < windows.until
+                    and values[before.loss_at] <= before.ceiling
+                    and before.offset < before.last
+                ):
                     offset = before.offset  # no call since it was compared, as above
                     before.offset = offset + before.size
-                    run = self._run
+                    windows.until = now + windows.patience
                     step = run._next_step
                     run._next_step = step + 1
                     before.pack(before.memory, offset, step, now, *values, before.tag + offset)
-                    if before.is_open or not self._windows.is_late(before, offset):
+                    if before.is_open or not windows.is_late(before, offset):
                         return
             except Exception:  # noqa: BLE001, S110 - as above
                 pass
             self._look_at_values(before, offset, step, names, values)
-            latest = self._windows.current
+            latest = windows.current
             window = latest if latest.names == names else CLOSED
 
         return record
@@ -123,7 +140,7 @@ class Training(Measured):
             self._windows.void(window, offset)
         if misplaced:
             raise TypeError(f"numbers are given by name, as in record_step(loss=0.3), not as {printable(misplaced)}")
-        self._add_step(step, numbers)
+        self._add_step(step, numbers, is_claimed=offset >= 0)
 
     @guarded(nothing)
     @_said_as("step_recorder")
@@ -137,39 +154,11 @@ class Training(Measured):
             raise TypeError(f"it takes {len(names)} values, {', '.join(map(printable, names))}, not {len(values)}")
         self._add_step(step, dict(zip(names, values, strict=True)))
 
-    def _add_step(self, step: int | None, numbers: Mapping[str, Any]) -> None:
+    def _add_step(self, step: int | None, numbers: Mapping[str, Any], *, is_claimed: bool = False) -> None:
         if self._takes_rows():
-            self._add_row(events.STEPS_RECORDED, self._run._step_index(step), numbers)
-
-    def _takes_rows(self) -> bool:
-        """Whether a row of now is kept, here or, after the end, elsewhere."""
-        return (self._run.ended or self._run._records()) and (self.ended or self._records())
-
-    def _add_row(self, event_name: str, step: int, numbers: Mapping[str, Any]) -> None:
-        """Keep a row: after the end of its epoch with the run, after the end of that with what is around it."""
-        if not self.ended:
-            self._windows.add(event_name, step, numbers)
-        elif self._run.ended:
-            values = with_template(attr.CRUCIBLE_WINDOW_LAST_TEMPLATE, doubles(numbers))
-            keep_late(self._run, event_name, {attr.CRUCIBLE_TRAINING_STEP_INDEX: step, **values})
-        else:
-            place_of_late(self)
-            index = self._given.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX)
-            known = {"epoch": index} if type(index) is int else {}
-            self._run._windows.add(event_name, step, {**known, **numbers})
-
-    @guarded(nothing)
-    def record_gradient(self, norm: float, *, step: int | None = None, **numbers: Any) -> None:
-        """Record the norm of a gradient, and other numbers about it, beside the steps.
-
-        Args:
-            norm: The norm over all parameters.
-            step: The step it belongs to; the last recorded one when not given.
-            **numbers: Further norms or shares, by name.
-        """
-        if self._takes_rows():
-            of_step = max(self._run._next_step - 1, 0) if step is None else as_step(step)
-            self._add_row(events.GRADIENT_COMPUTED, of_step, {"norm": norm, **numbers})
+            highest = self._run._next_step
+            index = self._run._step_index(step)
+            self._add_row(events.STEPS_RECORDED, index, numbers, is_repeated=not is_claimed and index < highest)
 
     @guarded(not_recorded(spans.VALIDATION_RUN))
     def record_validation(self, **metrics: Any) -> Recorded:
@@ -183,13 +172,18 @@ class Training(Measured):
         return record_moment(self, spans.VALIDATION_RUN, said or "validation", {**self._where(), **named})
 
 
-def as_step(given: Any) -> int:
-    step = int(given)
-    if (
-        not -(2**63) <= step < 2**63 - 1
-    ):  # one that does not fit would make its whole window, and all later ones, unreadable
-        raise OverflowError(f"step={printable(given)} does not fit into 64 bits")
-    return step
+def _names_of(given: tuple[Any, ...]) -> tuple[str, ...]:
+    """The names of columns, each once and as text."""
+    names: dict[str, None] = {}
+    for name in given:
+        own = name if isinstance(name, str) else printable(name)
+        while own in names:
+            own += "_"
+        names[own] = None
+    if tuple(names) != given:
+        said = f"{', '.join(map(printable, given))} become the columns {', '.join(map(printable, names))}"
+        warn_once(f"names {said}", f"step_recorder() takes names, each once: {said}.")
+    return tuple(names)
 
 
 def short(value: Any) -> str:

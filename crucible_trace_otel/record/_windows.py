@@ -8,32 +8,36 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from crucible_trace_otel.journal.series import ColumnSummary, described
 from crucible_trace_otel.journal.sizes import TRACES
-from crucible_trace_otel.journal.slots import MOST_ROWS, KeptWindow, WindowHead
+from crucible_trace_otel.journal.slots import KeptWindow, WindowHead
+from crucible_trace_otel.record._abnormal import StepWatch, told
+from crucible_trace_otel.record._device import Held, held, read_held, without_held
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._metrics import WindowMeter
 from crucible_trace_otel.record._operation import Operation, emit_event
 from crucible_trace_otel.record._parts import has_outgrown
+from crucible_trace_otel.record._policy import AbnormalStep
 from crucible_trace_otel.record._rows import CLOSED, OpenRows, kinds_of
 from crucible_trace_otel.record._values import Repairs, clean, with_template
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
-from crucible_trace_otel.semconv.enums import WindowReason
+from crucible_trace_otel.semconv.enums import AbnormalKind, WindowReason
 
 __all__ = ["StepSegment", "StepTotals", "StepWindows", "keep_what_waits"]
 
-_ROWS = MOST_ROWS
 _SECOND_NS = 1_000_000_000
-_LONGEST_WINDOW_NS = 10 * _SECOND_NS
 _MOST_LAYOUTS = 8
 _MOST_EVENTS = 50  # of the 128 an SDK span keeps by default; so many windows are a request's worth of bytes
 _OWNER_HOLDS_NS = 60 * _SECOND_NS
 _SEGMENT_NS = (30 * _SECOND_NS, 600 * _SECOND_NS)
 _ATTRIBUTE_SIZE = 64  # bytes of one of a window's statistics, about
+_ROWS_SHOWN = 10  # with an abnormal step
 _PLAIN = frozenset({int, float})
 _MOST_DESCRIBED = 20  # means of numbers on a span: their attributes must stay under the SDK's 128
 _windows: "weakref.WeakSet[StepWindows]" = weakref.WeakSet()
@@ -77,30 +81,47 @@ class StepTotals:
 
 
 class StepWindows:
-    """Collects the steps of one run or epoch, and closes windows on a count, on time, or when their owner ends."""
+    """Collects the steps of one run or epoch, and closes windows as their policy says, and when their owner ends.
 
-    def __init__(self, owner: Operation, *totals: StepTotals) -> None:
+    Args:
+        owner: The run or epoch.
+        watch: What is expected of the steps of the run, and its policy.
+        *totals: Take in each window.
+    """
+
+    def __init__(self, owner: Operation, watch: StepWatch, *totals: StepTotals) -> None:
         self._owner = owner
+        self._watch = watch
+        self._policy = watch.policy
         self._totals = totals
         self._meter = WindowMeter()
         self._open: dict[tuple[str, tuple[str, ...]], OpenRows] = {}
         self.current = CLOSED
         """Of the steps, the window that took the last row that had to be looked at."""
+        self._longest_ns = int(self._policy.seconds * _SECOND_NS)
+        self.patience = max(1, min(self._longest_ns // self._policy.rows, int(self._policy.slow_seconds * _SECOND_NS)))
+        """A step that comes so long after the one before is looked at: it may be slow, and its window too old."""
+        self.until = 0
+        """When that is; `patience` after the last step."""
+        self.abnormal = 0
+        """How many steps were abnormal."""
+        self._abnormal_step: int | None = None
+        self._found: deque[AbnormalStep] = deque()
         self._lock = threading.RLock()  # one that the garbage collector may enter again
-        self._waiting: deque[tuple[str, int, Mapping[str, Any]]] = deque()
+        self._waiting: deque[tuple[str, int, Mapping[str, Any], bool]] = deque()
         self._is_adding = False
         self._events_on_owner = self._segments = self._events_on_segment = 0
         self._segment: StepSegment | None = None
         self._segment_until = 0
         _windows.add(self)
 
-    def add(self, event_name: str, step: int, numbers: Mapping[str, Any]) -> None:
+    def add(self, event_name: str, step: int, numbers: Mapping[str, Any], *, is_repeated: bool = False) -> None:
         """Keep one row, whatever is in it.
 
         Called from within itself, by a signal handler or a finalizer, it leaves the row to the interrupted call.
         """
         with self._lock:
-            self._waiting.append((event_name, step, numbers))
+            self._waiting.append((event_name, step, numbers, is_repeated))
             if self._is_adding:
                 return
             self._is_adding = True
@@ -109,37 +130,79 @@ class StepWindows:
                     self._add(*self._waiting.popleft())
             finally:
                 self._is_adding = False
+        self._call_back()
 
-    def _add(self, event_name: str, step: int, numbers: Mapping[str, Any]) -> None:
+    def _add(self, event_name: str, step: int, numbers: Mapping[str, Any], is_repeated: bool) -> None:  # noqa: FBT001
         repairs: Repairs = {}
-        given = numbers
-        for value in numbers.values():
-            if type(value) not in _PLAIN:
-                numbers = _as_numbers(numbers, repairs)
-                break
-        kinds = kinds_of(numbers)
-        key = (event_name, tuple(numbers))
+        values = numbers
+        if not _PLAIN.issuperset(map(type, numbers.values())):
+            values = _as_numbers(numbers, repairs, keep=self._policy.keep_device_scalars)
+        key = (event_name, tuple(values))
         now = self._owner._now_ns()
-        window = self._open.get(key)
-        if window is not None and not (window.takes(kinds) and not window.is_full(_ROWS)):
-            self._close(key, WindowReason.COUNT if window.is_full(_ROWS) else WindowReason.LAYOUT)
-            window = None
-        if window is None:
-            window = self._opened(key, kinds, now)
-        window.add(step, now, tuple(numbers.values()))
+        window = self._window_for(key, kinds_of(values), now)
+        is_step = event_name == events.STEPS_RECORDED
+        since = now - self.until + self.patience if is_step and self.until else 0
+        found = self._watch.look(window, step, values, since)
+        window.add(step, now, tuple(values.values()))
         window.repairs |= repairs
-        if window.is_full(_ROWS):
-            self._close(key, WindowReason.COUNT)
-        elif now - window.opened_ns >= _LONGEST_WINDOW_NS:
-            self._close(key, WindowReason.TIME)
-        else:
-            window.arm(_ROWS)
-            if event_name == events.STEPS_RECORDED:
-                self.current = window
-            if window.slot is None:
-                self._keep_unfinished(window, now)
-            elif numbers is not given and not repairs:
-                window.learn(given)
+        window.repeated += is_repeated
+        if is_step:
+            self.until = now + self.patience
+        reason = self._reason_to_close(window, found, now)
+        if reason is not None:
+            self._close(key, reason)
+            return
+        window.arm(self._policy.rows, (window.opened_ns + self._longest_ns - now) // self.patience)
+        if is_step:
+            self.current = window
+        if window.slot is None:
+            self._keep_unfinished(window, now)
+        elif values is not numbers and not repairs:
+            window.learn(numbers)
+
+    def _window_for(self, key: tuple[str, tuple[str, ...]], kinds: str, now: int) -> OpenRows:
+        """The open window that takes a row of these names and kinds."""
+        window = self._open.get(key)
+        if window is not None:
+            is_full = window.is_full(self._policy.rows)
+            if window.takes(kinds) and not is_full:
+                return window
+            self._close(key, WindowReason.COUNT if is_full else WindowReason.LAYOUT)
+        return self._opened(key, kinds, now)
+
+    def _reason_to_close(self, window: OpenRows, found: AbnormalStep | None, now: int) -> str | None:
+        """Why a window is closed after the row it took now, if it is."""
+        is_news = found is not None and self._note(replace(found, rows=window.latest(_ROWS_SHOWN)), now)
+        if window.is_full(self._policy.rows):
+            return WindowReason.COUNT
+        if now - window.opened_ns >= self._longest_ns:
+            return WindowReason.TIME
+        return WindowReason.ABNORMAL if is_news else None
+
+    def note_skipped(self, step: int, reason: str | None) -> None:
+        """Record that the optimizer skipped a step."""
+        with self._lock:
+            rows = self.current.latest(_ROWS_SHOWN)
+            self._note(AbnormalStep(step, AbnormalKind.SKIPPED, reason=reason, rows=rows), self._owner._now_ns())
+        self._call_back()
+
+    def _note(self, found: AbnormalStep, now: int) -> bool:
+        """Record an abnormal step; whether its window is to be closed: not for each of many that follow each other."""
+        self.abnormal += 1
+        is_told = self._watch.count(found.kind)
+        if is_told:
+            epoch = {attr.CRUCIBLE_TRAINING_EPOCH_INDEX: self._owner._given.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX)}
+            emit_event(self._holder(now), events.STEP_ABNORMAL, {**told(found), **epoch}, now)
+        if self._policy.on_abnormal is not None:
+            self._found.append(found)
+        before, self._abnormal_step = self._abnormal_step, found.step
+        return is_told and (before is None or found.step - before not in (0, 1))
+
+    def _call_back(self) -> None:
+        """Give what was abnormal to the user's `on_abnormal`, while no lock is held."""
+        with suppress(IndexError):  # another thread took it
+            while self._found:
+                self._watch.call(self._found.popleft())
 
     def void(self, window: OpenRows, offset: int) -> None:
         """Say of a row that was claimed in `window` that it will not be stored there."""
@@ -173,12 +236,14 @@ class StepWindows:
             if self._segment is not None:
                 self._segment.stop()
                 self._segment = None
+        self._call_back()
 
     def forget(self) -> None:
         """In a forked child: rows recorded before the fork are the parent's to write, and its lock may be held."""
         self._lock = threading.RLock()
         self._waiting.clear()
-        self._is_adding = False
+        self._found.clear()
+        self._is_adding, self.until = False, 0
         for window in self._open.values():
             window.shut()
         self._open.clear()
@@ -199,7 +264,7 @@ class StepWindows:
         event_name, names = key
         window = OpenRows(event_name, names, kinds)
         window.clock, window.opened_ns, window.kept_ns = self._owner._clock_offset, now, now
-        window.until = now + _LONGEST_WINDOW_NS
+        self._watch.expect(window)
         if not set(kinds) - {"q", "d"}:
             trace_id, span_id = _ids(self._owner)
             head = WindowHead(window.number, trace_id, span_id, event_name, window.columns[2:], kinds)
@@ -211,18 +276,40 @@ class StepWindows:
     def _close(self, key: tuple[str, tuple[str, ...]], reason: str) -> None:
         window = self._open.pop(key)
         window.shut()
-        columns = window.taken()
-        if columns:
-            attributes, numbers = described(columns, reason)
+        taken = window.taken()
+        if taken:
+            columns = self._read_held(window, taken)
+            form = {"compact": self._policy.compact, "plain_arrays": self._policy.plain_arrays}
+            attributes, numbers = described(columns, reason, **form)
             at = columns["step"][-1], columns["time_ns"][-1]
             for totals in self._totals:
                 for name, column in numbers.items():
                     totals.add(name, column, at)
             holder = self._holder(at[1])
+            if window.repeated:
+                attributes[attr.CRUCIBLE_WINDOW_REPEATED] = window.repeated
             self._emit(window, _marked(attributes, window.repairs), holder, at[1])
             self._meter.measure(window.event_name, columns, numbers, holder.span)
         if window.slot is not None and not window.missing:
             window.keeper.free(window.slot)
+        if taken:
+            self._watch.learn(window, columns)
+
+    def _read_held(self, window: OpenRows, columns: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+        """The columns with what was left on an accelerator, for which the host waits now; it may be abnormal too."""
+        if window.slot is not None or not any(type(value) is Held for row in window.rows for value in row):
+            return columns
+        read = {name: read_held(values, name, window.repairs) for name, values in columns.items()}
+        names = dict(zip(window.columns, ("", "", *window.names), strict=True))
+        late = {name: values for name, values in read.items() if values is not columns[name]}
+        for row, step in enumerate(columns["step"]):
+            found = self._watch.look(window, step, {names[name]: values[row] for name, values in late.items()}, 0)
+            if found is not None:
+                shown = slice(max(0, row + 1 - _ROWS_SHOWN), row + 1)
+                rows = zip(*[values[shown] for values in read.values()], strict=True)
+                found = replace(found, rows=tuple([dict(zip(read, cells, strict=True)) for cells in rows]))
+                self._note(found, columns["time_ns"][-1])
+        return read
 
     def _emit(self, window: OpenRows, attributes: dict[str, Any], holder: Operation, time_ns: int) -> None:
         emit_event(holder, window.event_name, attributes, time_ns)
@@ -238,7 +325,7 @@ class StepWindows:
 
     @guarded(nothing)
     def _keep_as_it_is(self, window: OpenRows) -> None:
-        columns = window.taken()
+        columns = {name: without_held(tuple(values)) for name, values in window.taken().items()}
         attributes = _marked(described(columns, WindowReason.TIME).attributes, window.repairs)
         names = window.number, *_ids(self._owner), window.event_name
         window.keeper.keep(KeptWindow(*names, columns["time_ns"][-1], attributes))
@@ -265,10 +352,13 @@ class StepWindows:
         return self._segment
 
 
-def _as_numbers(numbers: Mapping[str, Any], repairs: Repairs) -> dict[str, Any]:
+def _as_numbers(numbers: Mapping[str, Any], repairs: Repairs, *, keep: bool) -> dict[str, Any]:
     """Each value as a Python number where it is one, numpy's and torch's too; anything else as it reads."""
-    cleaned = clean({name: value for name, value in numbers.items() if value is not None}, repairs)
-    return {name: float(value) if type(value) is bool else value for name, value in cleaned.items() if name in numbers}
+    given = {name: held(name, value, repairs, keep=keep) for name, value in numbers.items() if value is not None}
+    later = {name: value for name, value in given.items() if type(value) is Held}
+    plain = clean({name: value for name, value in given.items() if name not in later}, repairs)
+    values: dict[str, Any] = {**plain, **later}
+    return {name: float(values[name]) if type(values[name]) is bool else values[name] for name in given}
 
 
 def _ids(operation: Operation) -> tuple[bytes, bytes]:

@@ -14,6 +14,7 @@ from operator import index
 from typing import Any, SupportsIndex
 from weakref import WeakSet
 
+from crucible_trace_otel.record._abnormal import StepWatch
 from crucible_trace_otel.record._checkpoints import Checkpoints
 from crucible_trace_otel.record._conclusion import Concluded
 from crucible_trace_otel.record._doubles import doubles
@@ -24,6 +25,7 @@ from crucible_trace_otel.record._ids import trace_id_of_run
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation, emit_event, record_moment
 from crucible_trace_otel.record._parts import RunParts
+from crucible_trace_otel.record._policy import WindowPolicy, policy_of
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._resuming import beginning_of, tell_of_resuming
 from crucible_trace_otel.record._steps import Training, as_step, short
@@ -57,7 +59,7 @@ class Epoch(Training):
 
     def _open_windows(self) -> None:
         self._totals = StepTotals()
-        self._windows = StepWindows(self, self._totals, self._run._totals)
+        self._windows = StepWindows(self, self._run._watch, self._totals, self._run._totals)
         self._run._windows_inside.add(self._windows)
 
     def _on_start(self) -> dict[str, Any]:
@@ -88,6 +90,7 @@ class TrainingRun(Checkpoints, Concluded):
         model: str | Model | None = None,
         seed: int | None = None,
         accumulation: int | None = None,
+        windows: WindowPolicy | None = None,
         depends_on: LinkTargets | None = None,
         links: Links | None = None,
         resume_from: str | os.PathLike[str] | None = None,
@@ -98,6 +101,7 @@ class TrainingRun(Checkpoints, Concluded):
         }
         self._named = run_id
         self._resume_from = resume_from
+        self._policy = policy_of(windows)
         super().__init__(name, attributes=attributes, depends_on=depends_on, links=links)
 
     def _prepare(self) -> None:
@@ -113,7 +117,8 @@ class TrainingRun(Checkpoints, Concluded):
         self._loops: WeakSet[_Epochs] = WeakSet()
         self._run = self
         self._parts: RunParts = RunParts(self)
-        self._windows = StepWindows(self, self._totals)
+        self._watch = StepWatch(self._policy, self.about)
+        self._windows = StepWindows(self, self._watch, self._totals)
         self._windows_inside: WeakSet[StepWindows] = WeakSet()
         self._inherits = {attr.CRUCIBLE_RUN_ID: self.run_id}
 
@@ -283,6 +288,7 @@ def training_run(
     model: str | Model | None = None,
     seed: int | None = None,
     accumulation: int | None = None,
+    windows: WindowPolicy | None = None,
     depends_on: LinkTargets | None = None,
     links: Links | None = None,
     resume_from: str | os.PathLike[str] | None = None,
@@ -300,6 +306,7 @@ def training_run(
         model: What it trains: a name, or a `Model`.
         seed: Of its random numbers.
         accumulation: How many batches one optimizer step is made of, where gradients are accumulated.
+        windows: How steps are put together, and which of them are abnormal.
         depends_on: Records it rests on, such as the decision for this model.
         links: Other causal links: link type to its target or targets.
         resume_from: The checkpoint to go on from. Where nothing is there, a first attempt begins, so that one script
@@ -313,6 +320,7 @@ def training_run(
         model=model,
         seed=seed,
         accumulation=accumulation,
+        windows=windows,
         depends_on=depends_on,
         links=links,
         resume_from=resume_from,

@@ -15,11 +15,20 @@ CODE_LINE_NUMBER: Final = "code.line.number"
 CRUCIBLE_ABNORMAL_COLUMN: Final = "crucible.abnormal.column"
 """Which recorded number was abnormal."""
 
+CRUCIBLE_ABNORMAL_COUNT: Final = "crucible.abnormal.count"
+"""How many abnormal steps there were, those without an event of their own included."""
+
 CRUCIBLE_ABNORMAL_EXPECTED: Final = "crucible.abnormal.expected"
-"""What the recent steps led to expect."""
+"""What the recent steps led to expect.
+
+The mean for a spike, the median duration in seconds for a slow step.
+"""
 
 CRUCIBLE_ABNORMAL_KIND: Final = "crucible.abnormal.kind"
 """What was abnormal about a step."""
+
+CRUCIBLE_ABNORMAL_REASON: Final = "crucible.abnormal.reason"
+"""Why the step was skipped, in the user's words."""
 
 CRUCIBLE_ABNORMAL_VALUE: Final = "crucible.abnormal.value"
 """The abnormal value."""
@@ -593,6 +602,9 @@ CRUCIBLE_TUNING_TRIAL_STATE: Final = "crucible.tuning.trial.state"
 CRUCIBLE_TUNING_VALUE: Final = "crucible.tuning.value"
 """Value of the objective; of a study, that of its best trial."""
 
+CRUCIBLE_WINDOW_ARRAY_TEMPLATE: Final = "crucible.window.array"
+"""All values of a column, for what draws arrays; only where it was asked for."""
+
 CRUCIBLE_WINDOW_COUNT: Final = "crucible.window.count"
 """How many steps the window holds."""
 
@@ -622,6 +634,9 @@ CRUCIBLE_WINDOW_NONFINITE_TEMPLATE: Final = "crucible.window.nonfinite"
 
 CRUCIBLE_WINDOW_REASON: Final = "crucible.window.reason"
 """Why the window was closed."""
+
+CRUCIBLE_WINDOW_REPEATED: Final = "crucible.window.repeated"
+"""How many rows have a step that is not above every earlier one of the run; only where above zero."""
 
 CRUCIBLE_WINDOW_SERIES_COLUMNS: Final = "crucible.window.series.columns"
 """Names of the packed columns; the first two are always `step` and `time_ns`."""

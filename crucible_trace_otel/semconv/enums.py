@@ -299,6 +299,12 @@ class SeriesFormat:
     JSON: Final = "json"
     """A length in 4 bytes, little-endian, and a JSON array in UTF-8."""
 
+    I8Z: Final = "i8z"
+    """A length in 4 bytes, little-endian, and the differences of `i8` from one to the next, by zlib."""
+
+    F8Z: Final = "f8z"
+    """A length in 4 bytes, little-endian, and `f8` by zlib."""
+
 
 class TrialState:
     """Values of `crucible.tuning.trial.state`.

@@ -31,9 +31,9 @@ BARRIER_REACHED: Final = "barrier_reached"
 """Every process has come this far."""
 
 BATCH_PROCESSED: Final = "batch_processed"
-"""A batch was processed.
+"""A window of processed batches was closed, or a single batch was met on import.
 
-Steps are recorded in windows; see `steps_recorded`.
+In a window the columns are `batch.index`, `batch.size`, `loss` and what else was given.
 """
 
 CANARY_PROMOTED: Final = "canary_promoted"
@@ -118,13 +118,16 @@ INFERENCE_COMPLETED: Final = "inference_completed"
 """An inference ended."""
 
 LOSS_COMPUTED: Final = "loss_computed"
-"""A loss was computed.
+"""A window of computed losses was closed, or a single loss was met on import.
 
-Steps are recorded in windows; see `steps_recorded`.
+In a window the column is `loss`, or `loss.<kind>` where the kind was given.
 """
 
 METRIC_RECORDED: Final = "metric_recorded"
-"""One or more metrics of the user's were recorded."""
+"""A window of the user's metrics was closed, or some were met on import.
+
+In a window the columns are the names of the metrics.
+"""
 
 MODEL_LOADED: Final = "model_loaded"
 """A model was read for serving."""

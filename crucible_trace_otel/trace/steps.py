@@ -9,8 +9,10 @@ A window is a span event with the statistics of its steps and the packed series 
 
 import json
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from crucible_trace_otel.errors import FormatError
@@ -25,6 +27,10 @@ __all__ = ["Row", "StepRows", "decode_window", "step_rows"]
 Row = dict[str, Any]
 
 _FIXED = {SeriesFormat.I8: "q", SeriesFormat.F8: "d"}
+_DEFLATED: frozenset[str] = frozenset({SeriesFormat.I8Z, SeriesFormat.F8Z})
+_INTEGERS: frozenset[str] = frozenset({SeriesFormat.I8, SeriesFormat.I8Z})
+_HALF = 1 << 63
+_MOST_INFLATED = 1 << 20  # values in a window with a compressed column
 _LENGTH = struct.Struct("<I")
 _FIRST_COLUMNS = ("step", "time_ns")
 
@@ -86,8 +92,10 @@ def decode_window(attributes: Mapping[str, Any]) -> list[Row]:
         raise FormatError("This window holds no series.")
     if type(count) is not int or count < 0 or len(columns) != len(formats) or len(set(columns)) != len(columns):
         raise FormatError(f"This window's count {count!r}, columns and formats do not fit each other.")
-    if columns[:2] != _FIRST_COLUMNS or formats[:2] != (SeriesFormat.I8, SeriesFormat.I8):
+    if columns[:2] != _FIRST_COLUMNS or not set(map(str, formats[:2])) <= _INTEGERS:
         raise FormatError(f"A series begins with the integers step and time_ns, not with {columns[:2]!r}.")
+    if _DEFLATED & set(map(str, formats)) and count * len(columns) > _MOST_INFLATED:
+        raise FormatError(f"A compressed series of {count} rows and {len(columns)} columns is too large to be read.")
     unpacked: list[Any] = []
     position = 0
     for form in formats:
@@ -105,6 +113,8 @@ def _column(values: bytes, position: int, form: str, count: int) -> tuple[Any, i
         if end > len(values):
             raise FormatError("A window's series ends too early.")
         return struct.unpack_from(f"<{count}{_FIXED[form]}", values, position), end
+    if form in _DEFLATED:
+        return _inflated(values, position, form, count)
     if form != SeriesFormat.JSON:
         raise FormatError(f"Unknown format {form!r} of a series column; a newer version may read it.")
     if position + _LENGTH.size > len(values):
@@ -118,6 +128,25 @@ def _column(values: bytes, position: int, form: str, count: int) -> tuple[Any, i
     if end > len(values) or not isinstance(column, list) or len(column) != count:
         raise FormatError(f"A column of a window's series is no JSON array of {count} values.")
     return column, end
+
+
+def _inflated(values: bytes, position: int, form: str, count: int) -> tuple[Any, int]:
+    """As `_column`, of a compressed one; nothing is inflated beyond what `count` values take."""
+    start = position + _LENGTH.size
+    if start > len(values):
+        raise FormatError("A window's series ends too early.")
+    end = start + _LENGTH.unpack_from(values, position)[0]
+    inflating = zlib.decompressobj()
+    try:
+        data = inflating.decompress(values[start:end], 8 * count + 1)
+    except zlib.error as error:
+        raise FormatError(f"A column of a window's series cannot be inflated: {error}") from error
+    if end > len(values) or not inflating.eof or inflating.unused_data or len(data) != 8 * count:
+        raise FormatError(f"A column of a window's series does not inflate to {count} values.")
+    if form == SeriesFormat.F8Z:
+        return struct.unpack(f"<{count}d", data), end
+    differences = struct.unpack(f"<{count}q", data)
+    return [(total + _HALF) % (2 * _HALF) - _HALF for total in accumulate(differences)], end
 
 
 def _windows(trace: Trace | TraceSpan, event_name: str) -> Iterator[tuple[TraceEvent, Any, str]]:

@@ -80,6 +80,38 @@ def test_p09_a_killed_process_keeps_every_step_that_returned(tmp_path: Path, way
         assert len(gradients) - len(returned) in {0, 1}
 
 
+def test_p09_a_killed_process_keeps_the_windows_of_its_own_policy_and_verbs(tmp_path: Path) -> None:
+    code = """
+crucible.configure(service_name="s", ship="off")
+policy = crucible.WindowPolicy(rows=70, compact=True, plain_arrays=True)
+with crucible.training_run("run", windows=policy) as run, run.epoch(0) as epoch:
+    for step in range(250):
+        epoch.record_step(loss=float("nan") if step == 100 else step / 3, tokens=step)
+        epoch.process_batch(step, 32, loss=step / 3)
+        epoch.compute_loss(step / 3, "train")
+        epoch.record_metric(perplexity=step / 3)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    process = start(SET_UP + code, tmp_path)
+    process.communicate(timeout=60)
+    recover_dead(tmp_path / ".crucible")
+    rows = rows_of(tmp_path / ".crucible")
+    assert [(row["step"], row["tokens"]) for row in rows] == [(step, step) for step in range(250)]
+    assert [row["step"] for row in rows if row["loss"] != row["step"] / 3] == [100]
+    for event, column in [
+        ("batch_processed", "loss"),
+        ("loss_computed", "loss.train"),
+        ("metric_recorded", "perplexity"),
+    ]:
+        beside = rows_of(tmp_path / ".crucible", event=event)
+        assert [(row["step"], row[column]) for row in beside] == [(step, step / 3) for step in range(250)]
+    windows = [event for span in crucible.open_store(tmp_path / ".crucible").get("run").spans for event in span.events]
+    formats = {
+        event.attributes["crucible.window.series.formats"][0] for event in windows if event.name == "steps_recorded"
+    }
+    assert formats == {"i8", "i8z"}  # those that were closed, and what was open at the end
+
+
 def test_p09_steps_that_are_no_numbers_are_at_most_a_second_old(tmp_path: Path) -> None:
     code = """
     crucible.configure(service_name="s", ship="off")

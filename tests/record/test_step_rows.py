@@ -115,7 +115,8 @@ def test_a_number_on_a_device_is_not_waited_for_between_floats(recorded: Recordi
 def test_numbers_of_numpy_pass_at_once(recorded: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at = []
     add = _windows.StepWindows.add
-    monkeypatch.setattr(_windows.StepWindows, "add", lambda *given: looked_at.append(given) or add(*given))
+    looks = lambda *given, **more: looked_at.append(given) or add(*given, **more)  # noqa: E731
+    monkeypatch.setattr(_windows.StepWindows, "add", looks)
     with crucible.training_run("r") as run:
         for step in range(90):
             run.record_step(loss=np.float32(0.5), tokens=np.int64(step))

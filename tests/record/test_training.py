@@ -203,8 +203,8 @@ def test_a_call_that_is_wrong_is_warned_about_and_goes_on(recorded: Recording, w
     assert names == [
         "Training.record_step",
         "Training.record_step",
-        "Training.record_gradient",
-        "Training.record_gradient",
+        "Signals.record_gradient",
+        "Signals.record_gradient",
         "Training.record_validation",
         "TrainingRun.stop_early",
         "TrainingRun.tune_hyperparameter",

@@ -59,6 +59,7 @@ def record_everything(folder) -> None:
             chain.flag_ambiguity("how small?", resolution="10 MB", links={"refines": first})
             chain.update_confidence(first, 0.75)
         with pipeline.stage("train", config={"seed": 1, "big": 2**80}) as stage:
+            policy = crucible.WindowPolicy(rows=60, compact=True, plain_arrays=True)
             with crucible.training_run(
                 "run",
                 hyperparameters={"optimizer": {"lr": 1, "betas": [0.5] * 9}},
@@ -66,6 +67,7 @@ def record_everything(folder) -> None:
                 model=crucible.Model("m", version="1", parameters=3, sha256="cd"),
                 seed=1,
                 accumulation=2,
+                windows=policy,
                 depends_on=first,
             ) as run:
                 measure_and_tune(run)
@@ -73,6 +75,12 @@ def record_everything(folder) -> None:
                     for step in range(150):
                         epoch.record_step(loss=math.nan if step == 7 else 1.0, learning_rate=0.1, tokens=step)
                         epoch.record_gradient(1)
+                    epoch.record_step(loss=9.0, step=3)
+                    epoch.skip_step("overflow")
+                    epoch.process_batch(1, 32, 0.5)
+                    epoch.compute_loss(0.5, "train")
+                    epoch.compute_gradient(1, {"head": 1})
+                    epoch.record_metric(perplexity=2)
                     epoch.record_validation(accuracy=1)
                 run.tune_hyperparameter("lr", 0.5, reason="slow")
                 saved = run.save_checkpoint(

@@ -85,7 +85,7 @@ VALUE_SETS = {
     "AbnormalKind": "nan infinity spike slow skipped",
     "FeedbackSource": "human automatic",
     "RecorderState": "recorded stored sent held refused lost",
-    "SeriesFormat": "i8 f8 json",
+    "SeriesFormat": "i8 f8 json i8z f8z",
     "TuningDirection": "minimize maximize",
 }
 
@@ -111,9 +111,9 @@ _ATTRIBUTES = """
 @code: changed
 @device: count
 @history: source times
-@window: first_step last_step count reason first* last* min* max* mean* nonfinite*
+@window: first_step last_step count reason first* last* min* max* mean* nonfinite* repeated array*
 @window.series: columns formats values
-@abnormal: kind column value expected
+@abnormal: kind column value expected reason count
 @checkpoint: path sha256 size format step epoch best digest_mismatch changed metric*
 @model: name version path sha256 size format parameter.count changed digest_mismatch
 @dataset: name version sha256 size rows split

@@ -1,6 +1,8 @@
 import json
 import math
 import struct
+import tracemalloc
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -172,6 +174,48 @@ def test_json_that_nests_too_deeply_is_damage():
     }
     with pytest.raises(FormatError):
         decode_window(event)
+
+
+def compressed(data: bytes, count: int, form: str = "f8z", claimed: int | None = None) -> dict[str, object]:
+    small = zlib.compress(data)
+    steps = struct.pack(f"<{2 * min(count, 1000)}q", *range(2 * min(count, 1000)))
+    length = len(small) if claimed is None else claimed
+    return {
+        attr.CRUCIBLE_WINDOW_COUNT: count,
+        attr.CRUCIBLE_WINDOW_SERIES_COLUMNS: ("step", "time_ns", "x"),
+        attr.CRUCIBLE_WINDOW_SERIES_FORMATS: ("i8", "i8", form),
+        attr.CRUCIBLE_WINDOW_SERIES_VALUES: steps + struct.pack("<I", length) + small,
+    }
+
+
+def test_compressed_columns_are_read():
+    assert [row["x"] for row in decode_window(compressed(struct.pack("<2d", 0.5, math.inf), 2))] == [0.5, math.inf]
+    rows = decode_window(compressed(struct.pack("<4q", 2**63 - 1, 1, -1, -(2**63)), 4, "i8z"))
+    assert [row["x"] for row in rows] == [2**63 - 1, -(2**63), 2**63 - 1, -1]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        compressed(bytes(16), 3),
+        compressed(bytes(24), 2),
+        compressed(bytes(50_000_000), 2),
+        compressed(bytes(50_000_000), 2**22),
+        compressed(bytes(16), 2, claimed=3),
+        compressed(bytes(16), 2, claimed=2**32 - 1),
+        compressed(bytes(16), 2) | {attr.CRUCIBLE_WINDOW_SERIES_VALUES: bytes(32)},
+        compressed(bytes(16), 2) | {attr.CRUCIBLE_WINDOW_SERIES_VALUES: bytes(32) + b"\5\0\0\0xxxxx"},
+        compressed(bytes(16), 2, "f4z"),
+        compressed(bytes(16), 2) | {attr.CRUCIBLE_WINDOW_COUNT: 2**62},
+    ],
+    ids=["short", "long", "bomb", "large", "cut", "beyond", "absent", "noise", "unknown", "count"],
+)
+def test_a_compressed_column_that_is_damaged_is_an_error_and_inflates_no_further(damage):
+    tracemalloc.start()
+    with pytest.raises(FormatError):
+        decode_window(damage)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
 
 
 def test_a_trace_without_windows_has_no_rows():

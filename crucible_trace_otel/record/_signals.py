@@ -1,0 +1,142 @@
+"""What is recorded beside the steps of a training run: batches, losses, gradients, metrics, skipped steps."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from crucible_trace_otel.record._doubles import doubles
+from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._late import keep_late, place_of_late
+from crucible_trace_otel.record._measured import Measured
+from crucible_trace_otel.record._values import printable, with_template
+from crucible_trace_otel.record._windows import StepWindows
+from crucible_trace_otel.semconv import attributes as attr
+from crucible_trace_otel.semconv import events
+
+__all__ = ["Signals", "as_step"]
+
+
+class Signals(Measured):
+    """A training run or one of its epochs, as far as windows of their own names go.
+
+    Each verb takes numbers of any kind and text; a row is packed with those of the same names, as steps are. Without
+    `step=` it belongs to the last recorded step, or to step 0 before the first: only steps count on.
+    """
+
+    _windows: StepWindows
+
+    @guarded(nothing)
+    def process_batch(
+        self,
+        index: int | None = None,
+        size: int | None = None,
+        loss: float | None = None,
+        *,
+        step: int | None = None,
+        **numbers: Any,
+    ) -> None:
+        """Record a batch that was processed; several may make one step, where gradients are accumulated.
+
+        Args:
+            index: Of the batch in its epoch.
+            size: How many samples it has.
+            loss: Its loss.
+            step: The step it belongs to; the last recorded one when not given.
+            **numbers: What else was measured, by name.
+        """
+        given = {"batch.index": index, "batch.size": size, "loss": loss, **numbers}
+        self._record(events.BATCH_PROCESSED, step, {name: value for name, value in given.items() if value is not None})
+
+    @guarded(nothing)
+    def compute_loss(self, value: float, kind: str | None = None, *, step: int | None = None) -> None:
+        """Record a loss, beside the steps.
+
+        Args:
+            value: The loss.
+            kind: Which loss it is, where there are several: its column is called `loss.<kind>`.
+            step: The step it belongs to; the last recorded one when not given.
+        """
+        self._record(events.LOSS_COMPUTED, step, {"loss" if kind is None else f"loss.{printable(kind)}": value})
+
+    @guarded(nothing)
+    def record_gradient(
+        self,
+        norm: float,
+        layers: Mapping[str, float] | None = None,
+        *,
+        step: int | None = None,
+        **numbers: Any,
+    ) -> None:
+        """Record the norm of a gradient, and other numbers about it, beside the steps.
+
+        Args:
+            norm: The norm over all parameters.
+            layers: The norms of layers or groups of parameters, by name; their columns are called `norm.<name>`.
+            step: The step it belongs to; the last recorded one when not given.
+            **numbers: Further norms or shares, by name.
+        """
+        of_layers = {f"norm.{printable(name)}": value for name, value in (layers or {}).items()}
+        self._record(events.GRADIENT_COMPUTED, step, {"norm": norm, **of_layers, **numbers})
+
+    compute_gradient = record_gradient
+    """The same, called as its event is."""
+
+    @guarded(nothing)
+    def record_metric(self, *, step: int | None = None, **metrics: Any) -> None:
+        """Record metrics of your own, beside the steps: `record_metric(perplexity=12.5)`.
+
+        Args:
+            step: The step they belong to; the last recorded one when not given.
+            **metrics: By name.
+        """
+        self._record(events.METRIC_RECORDED, step, metrics)
+
+    @guarded(nothing)
+    def skip_step(self, reason: str | None = None, *, step: int | None = None, **numbers: Any) -> None:
+        """Record that the optimizer left a step out, such as where scaled gradients overflowed. It counts as a step.
+
+        Args:
+            reason: Why.
+            step: Its index in the run; one more than the last when not given.
+            **numbers: What was measured; it becomes a row as `record_step` makes one.
+        """
+        if self._takes_rows():
+            index = self._run._step_index(step)
+            if numbers:
+                self._add_row(events.STEPS_RECORDED, index, numbers)
+            (self._run if self.ended else self)._windows.note_skipped(
+                index, None if reason is None else printable(reason)
+            )
+
+    def _record(self, event_name: str, step: int | None, numbers: Mapping[str, Any]) -> None:
+        if self._takes_rows():
+            of_step = max(self._run._next_step - 1, 0) if step is None else as_step(step)
+            self._add_row(event_name, of_step, numbers)
+
+    def _takes_rows(self) -> bool:
+        """Whether a row of now is kept, here or, after the end, elsewhere."""
+        return (self._run.ended or self._run._records()) and (self.ended or self._records())
+
+    def _add_row(self, event_name: str, step: int, numbers: Mapping[str, Any], *, is_repeated: bool = False) -> None:
+        """Keep a row: after the end of its epoch with the run, after the end of that with what is around it."""
+        if not self.ended:
+            self._windows.add(event_name, step, numbers, is_repeated=is_repeated)
+        elif self._run.ended:
+            values = with_template(attr.CRUCIBLE_WINDOW_LAST_TEMPLATE, doubles(numbers))
+            keep_late(self._run, event_name, {attr.CRUCIBLE_TRAINING_STEP_INDEX: step, **values})
+        else:
+            place_of_late(self)
+            index = self._given.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX)
+            known = {"epoch": index} if type(index) is int else {}
+            self._run._windows.add(event_name, step, {**known, **numbers}, is_repeated=is_repeated)
+
+
+def as_step(given: Any) -> int:
+    """An index of a step.
+
+    Raises:
+        OverflowError: It has more than 64 bits, which would make its whole window unreadable.
+    """
+    step = int(given)
+    if not -(2**63) <= step < 2**63 - 1:
+        raise OverflowError(f"step={printable(given)} does not fit into 64 bits")
+    return step
