@@ -9,6 +9,7 @@ when it is asked for, so that a run of a million steps takes eight bytes a numbe
 """
 
 import json
+import operator
 import struct
 import sys
 from array import array
@@ -90,13 +91,32 @@ class StepRows:
         kept: list[int] = []
         attempts: list[Attempt] = []
         steps = self.series["step"].values
-        for attempt, again in zip(self.attempts, _done_again(self.attempts, steps), strict=True):
+        for attempt, later in zip(self.attempts, self._of_others(operator.gt), strict=True):
             first = len(kept)
-            kept += [row for row in attempt.rows if steps[row] not in again]
+            kept += [row for row in attempt.rows if steps[row] not in later]
             attempts.append(Attempt(attempt.span_id, attempt.run_id, attempt.number, range(first, len(kept))))
         if len(kept) == len(self):
             return self
         return StepRows(_picked(self.series, kept), tuple(attempts), self.missing)
+
+    @property
+    def repeated(self) -> tuple[int, ...]:
+        """Of each attempt, how many of its steps an earlier attempt at the same run had done before."""
+        steps = self.series["step"].values
+        return tuple(
+            sum(steps[row] in earlier for row in attempt.rows)
+            for attempt, earlier in zip(self.attempts, self._of_others(operator.lt), strict=True)
+        )
+
+    def _of_others(self, compare: Callable[[int, int], bool]) -> Iterator[set[int]]:
+        """For each attempt the steps of those at the same run whose numbers compare so to its own."""
+        steps = self.series["step"].values
+        for own in self.attempts:
+            found: set[int] = set()
+            for other in self.attempts:
+                if own.run_id and own.run_id == other.run_id and compare(other.number or 0, own.number or 0):
+                    found.update(steps[other.rows.start : other.rows.stop])
+            yield found
 
     def to_numpy(self) -> "dict[str, np.ndarray[Any, Any]]":
         """Each column as an array with an element a row: int64, float64, or objects.
@@ -163,7 +183,8 @@ def step_rows(trace: Trace | TraceSpan, event_name: str = events.STEPS_RECORDED)
         trace: A trace, or one of its spans: then only the windows on that span.
         event_name: `steps_recorded`, or `gradient_computed` for what `record_gradient` packed.
     """
-    found: dict[tuple[object, ...], tuple[_Run, list[Mapping[str, Sequence[Any]]]]] = {}
+    found: dict[str, tuple[_Run, list[Mapping[str, Sequence[Any]]]]] = {}
+    begun: dict[tuple[str, int | None, str], str] = {}
     missing = 0
     for window, run in _windows(trace, event_name):
         try:
@@ -175,7 +196,11 @@ def step_rows(trace: Trace | TraceSpan, event_name: str = events.STEPS_RECORDED)
             continue
         epoch = window.attributes.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX, run.epoch)
         around = {} if epoch is None else {"epoch": _repeated(epoch, len(unfolded["step"]))}
-        found.setdefault(run.key, (run, []))[1].append({**around, **unfolded})
+        # An attempt that outgrew its trace goes on in another, under a span of its own.
+        attempt = run.run_id, run.attempt, run.rank
+        key = begun.get(attempt, run.span_id) if run.is_continued else run.span_id
+        begun[attempt] = key
+        found.setdefault(key, (run, []))[1].append({**around, **unfolded})
     columns: dict[str, Growing] = {name: Growing() for name in _FIRST_COLUMNS}
     attempts: list[Attempt] = []
     count = 0
@@ -218,18 +243,6 @@ def _picked(series: Mapping[str, Column], order: Sequence[int]) -> dict[str, Col
     count = len(series["step"].values)
     picked = {name: column.picked(order, count) for name, column in series.items()}
     return {name: column for name, column in picked.items() if len(column.values) or name in _FIRST_COLUMNS}
-
-
-def _done_again(attempts: Sequence[Attempt], steps: Sequence[int]) -> list[set[int]]:
-    """For each attempt the steps that later ones at the same run hold."""
-    known: dict[str, set[int]] = {}
-    found: dict[int, set[int]] = {}
-    for at in sorted(range(len(attempts)), key=lambda at: (attempts[at].number or 0, at), reverse=True):
-        later = known.setdefault(attempts[at].run_id, set()) if attempts[at].run_id else set()
-        own = attempts[at].rows
-        found[at] = later & set(steps[own.start : own.stop])
-        later |= set(steps[own.start : own.stop])
-    return [found[at] for at in range(len(attempts))]
 
 
 def decode_window(attributes: Mapping[str, Any]) -> list[Row]:
@@ -309,11 +322,9 @@ class _Run:
     attempt: int | None
     epoch: Any
     """Index of the epoch that the window lies in, or None."""
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """What the windows of one attempt have in common, though their spans may lie in several traces."""
-        return (self.span_id,) if self.attempt is None or not self.run_id else (self.run_id, self.attempt)
+    rank: str
+    is_continued: bool
+    """Whether the span is a later part of an attempt that has several."""
 
 
 def _windows(trace: Trace | TraceSpan, event_name: str) -> Iterator[tuple[TraceEvent, _Run]]:
@@ -336,9 +347,12 @@ def _run_around(around: Sequence[TraceSpan]) -> _Run:
         return next((one.attributes[key] for one in around if key in one.attributes), None)
 
     attempt, run_id = nearest(attr.CRUCIBLE_RUN_ATTEMPT), nearest(attr.CRUCIBLE_RUN_ID)
+    rank, _, ordinal = str(nearest(attr.CRUCIBLE_RUN_PART) or "0").partition("/")
     return _Run(
         span_id=next((one.span_id for one in around if one.operation == operations.TRAINING_RUN), outermost),
         run_id="" if run_id is None else str(run_id),
         attempt=attempt if type(attempt) is int else None,
         epoch=nearest(attr.CRUCIBLE_TRAINING_EPOCH_INDEX),
+        rank=rank,
+        is_continued=bool(run_id) and ordinal not in ("", "0"),
     )

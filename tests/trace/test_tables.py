@@ -182,7 +182,7 @@ def test_any_rows_in_any_windows_come_back_the_same_in_every_form(given_rows, ra
     for read, told in zip(steps.rows, expected, strict=True):
         assert {key: _comparable(read[key]) for key in told} == {key: _comparable(value) for key, value in told.items()}
         assert set(read) == {"step", "time_ns", *told}
-    assert [steps.rows[at] == row for at, row in enumerate(steps.rows)].count(False) == _with_nan(expected)
+    assert [repr(steps.rows[at]) for at in range(len(steps))] == list(map(repr, steps.rows))
     assert steps.to_arrow().num_rows == len(steps.to_pandas()) == len(expected)
     steps.to_arrow().validate(full=True)
     assert all(len(values) == len(expected) for values in steps.to_numpy().values())
@@ -193,13 +193,9 @@ def _comparable(value: object) -> object:
     return "nan" if value != value else str(value) if isinstance(value, int) and abs(value) >= 2**63 else value  # noqa: PLR0124
 
 
-def _with_nan(given_rows: list[dict]) -> int:
-    return sum(any(value != value for value in row.values()) for row in given_rows)  # noqa: PLR0124
-
-
-def attempt(build: TraceBuilder, number: int, at: float, *windows, run_id: str = "monday", **more) -> None:
-    given = {attr.CRUCIBLE_RUN_ID: run_id, attr.CRUCIBLE_RUN_ATTEMPT: number}
-    build.add(spans.TRAINING_RUN, "r", at=at, lasts=5, attributes=given, events=windows, **more)
+def attempt(build: TraceBuilder, number: int, at: float, *windows, run_id: str = "monday", part: str = "0") -> None:
+    given = {attr.CRUCIBLE_RUN_ID: run_id, attr.CRUCIBLE_RUN_ATTEMPT: number, attr.CRUCIBLE_RUN_PART: part}
+    build.add(spans.TRAINING_RUN, "r", at=at, lasts=5, attributes=given, events=windows)
 
 
 def test_a_step_that_a_later_attempt_did_again_is_there_once_in_the_latest():
@@ -211,6 +207,7 @@ def test_a_step_that_a_later_attempt_did_again_is_there_once_in_the_latest():
     assert [(one.run_id, one.number, one.rows) for one in steps.attempts] == [
         ("monday", 0, range(4)), ("monday", 1, range(4, 7)), ("another", 0, range(7, 8)),
     ]  # fmt: skip
+    assert steps.repeated == (0, 2, 0)
     latest = steps.latest()
     assert [(row["step"], row["loss"]) for row in latest.rows] == [
         (0, 9.0), (1, 8.0), (2, 0.7), (3, 0.6), (4, 0.5), (0, 5.0),
@@ -230,7 +227,16 @@ def test_a_column_of_which_nothing_is_left_is_none():
 def test_an_attempt_whose_spans_lie_in_two_traces_is_one():
     build = TraceBuilder()
     attempt(build, 0, 0, window(0, 1, {"loss": [3.0]}), window(2, 3, {"loss": [1.0]}))
-    attempt(build, 0, 0.5, window(1, 2, {"loss": [2.0]}))
+    attempt(build, 0, 0.5, window(1, 2, {"loss": [2.0]}), part="0/1")
     steps = step_rows(build.trace())
     assert [row["loss"] for row in steps.rows] == [3.0, 2.0, 1.0]
     assert len(steps.attempts) == 1
+
+
+def test_two_processes_of_one_attempt_have_their_steps_one_after_another_and_none_is_done_again():
+    build = TraceBuilder()
+    attempt(build, 0, 0, window(0, 1, {"loss": [3.0, 2.0]}))
+    attempt(build, 0, 0.5, window(0, 2, {"loss": [0.3, 0.2]}))
+    steps = step_rows(build.trace())
+    assert [row["loss"] for row in steps.rows] == [3.0, 2.0, 0.3, 0.2]
+    assert (steps.repeated, steps.latest()) == ((0, 0), steps)
