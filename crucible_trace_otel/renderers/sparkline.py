@@ -17,7 +17,7 @@ def sparkline(values: Sequence[float], width: int, *, ascii_only: bool = False) 
 
     A column that holds a value that is not finite shows `!` in both rows. Both rows share one scale.
     """
-    if not values:
+    if not len(values):
         return "", ""
     columns = max(1, min(width, len(values)))
     edges = [len(values) * column // columns for column in range(columns + 1)]
