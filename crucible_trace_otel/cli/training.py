@@ -79,10 +79,15 @@ def _rows(trace: Trace, told: Sequence[tuple[TraceSpan, tuple[str, ...]]], *, sh
 
 
 def _run_name(trace: Trace, run: TraceSpan) -> str:
-    """Its name; where several have that name, with the number of the attempt."""
+    """Its name; where several have that name, with what tells them apart: number of the attempt, or start."""
     name = quoted(run.name, run.about)
-    alike = sum(quoted(other.name, other.about) == name for other in training_runs(trace))
-    return f"{name}, attempt {plain(run.attributes.get(attr.CRUCIBLE_RUN_ATTEMPT, '?'))}" if alike > 1 else name
+    alike = [other for other in training_runs(trace) if quoted(other.name, other.about) == name]
+    if len(alike) == 1:
+        return name
+    numbers = [str(other.attributes.get(attr.CRUCIBLE_RUN_ATTEMPT)) for other in alike]
+    is_numbered = len(set(numbers)) == len(numbers)
+    number_of_run = plain(run.attributes.get(attr.CRUCIBLE_RUN_ATTEMPT, "?"))
+    return f"{name}, {f'attempt {number_of_run}' if is_numbered else f'started {local_time(run.start_ns)}'}"
 
 
 def _last(lines: Sequence[str], *, show_all: bool) -> list[str]:

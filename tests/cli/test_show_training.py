@@ -84,6 +84,18 @@ def test_attempts_are_told_in_order_with_their_ends_and_what_was_done_again(tmp_
     )
 
 
+def test_runs_of_one_name_without_numbers_are_told_apart_by_their_start(tmp_path):
+    build = TraceBuilder()
+    for at in (0, 10):
+        epoch(build, attempt(build, 0, at, RunState.COMPLETED, [1.0]), 0, at, 2.5)
+    told = shown(tmp_path, build)
+    assert "Attempts" not in told
+    assert section(told, "Epochs").splitlines()[::2] == [
+        '  training_run "digits", started 2026-01-01 00:00:00',
+        '  training_run "digits", started 2026-01-01 00:00:10',
+    ]
+
+
 def test_attempts_for_programs(tmp_path):
     training = json.loads(shown(tmp_path, two_attempts(), "--json"))["training"]
     assert training["attempts"] == [
