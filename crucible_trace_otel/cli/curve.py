@@ -45,7 +45,7 @@ def _values(steps: StepRows, name: str) -> Sequence[float]:
     if name in ("step", "time_ns", "epoch"):
         return []
     column = steps.series[name]
-    return column.numbers() if column.kind == "d" else [*map(_as_float, column.numbers())]
+    return column.numbers() if column.kind != "O" else [*map(_as_float, column.numbers())]
 
 
 def _as_float(cell: float) -> float:
@@ -56,13 +56,14 @@ def _as_float(cell: float) -> float:
 
 
 def _curve(name: str, values: Sequence[float], *, is_ascii: bool) -> list[Text]:
-    finite = [value for value in values if math.isfinite(value)]
+    lowest, highest = _extremes(values)
+    odd = len(values) - sum(map(math.isfinite, values))
     width = max(min(shutil.get_terminal_size().columns - 20, _WIDEST_CURVE), 10)
     high, low = sparkline(values, width, ascii_only=is_ascii)
     title = "Loss" if name == "loss" else plain(name, 40)
     title += f" over {len(values):,} steps, from {number(values[0])} to {number(values[-1])}"
-    title += f", {len(values) - len(finite):,} of them not finite (!)" if len(finite) < len(values) else ""
-    rows = [("max", high, max(finite, default=math.nan)), ("min", low, min(finite, default=math.nan))]
+    title += f", {odd:,} of them not finite (!)" if odd else ""
+    rows = [("max", high, highest), ("min", low, lowest)]
     drawn = [Text.assemble(f"  {row} ", (blocks, "green"), f" {number(value)}") for row, blocks, value in rows]
     return [Text(title, style="bold"), *drawn]
 
@@ -71,10 +72,14 @@ def _table(numbers: dict[str, Sequence[float]]) -> list[Text]:
     """A line for each of `numbers`: name, last value, lowest and highest finite one."""
     if not numbers:
         return []
-    rows = [("", "last", "min", "max")]
+    rows: list[tuple[str, ...]] = [("", "last", "min", "max")]
     for name, values in list(numbers.items())[:_MOST_COLUMNS]:
-        finite = [value for value in values if math.isfinite(value)]
-        extremes = min(finite, default=math.nan), max(finite, default=math.nan)
-        rows.append((plain(name, 40), number(values[-1]), number(extremes[0]), number(extremes[1])))
+        rows.append((plain(name, 40), *map(number, (values[-1], *_extremes(values)))))
     more = [f"… {len(numbers) - _MOST_COLUMNS} more numbers"] if len(numbers) > _MOST_COLUMNS else []
     return [Text(f"  {line}") for line in aligned(rows) + more]
+
+
+def _extremes(values: Sequence[float]) -> tuple[float, float]:
+    """The lowest and the highest finite one; not a number, where none is."""
+    lowest = min(filter(math.isfinite, values), default=math.nan)
+    return lowest, max(filter(math.isfinite, values), default=math.nan)

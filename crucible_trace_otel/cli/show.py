@@ -43,8 +43,8 @@ def command(
     from crucible_trace_otel.cli.glance import document, sections  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.renderers.tree import in_ascii  # noqa: PLC0415 - loaded when needed
 
-    trace = store.get(run)
     traces = store.traces()
+    trace = store.get(run, traces)
     if as_json:
         reading.say(json.dumps(document(store, traces, trace), indent=2) + "\n")
         return

@@ -62,14 +62,17 @@ class JournalStore:
         spans += [span for written, found in ended for span in decoded(unended(written, found))]
         return group_into_traces(without_markers(spans))
 
-    def latest(self) -> Trace:
+    def latest(self, among: Sequence[Trace] | None = None) -> Trace:
         """The trace that started last, of those that hold an operation of the convention.
+
+        Args:
+            among: What `traces()` has given, where that is not to be read again.
 
         Raises:
             NotFoundError: It holds none yet.
             StoreError: The journal has been taken away since the store was opened.
         """
-        traces = self.traces()
+        traces = self.traces() if among is None else among
         ours = [trace for trace in traces if trace.is_ours]
         if ours:
             return ours[-1]
@@ -82,12 +85,13 @@ class JournalStore:
             f"The journal {self.path} holds no operation yet: one can be read once it has ended or is a second old."
         )
 
-    def get(self, run: str) -> Trace:
+    def get(self, run: str, among: Sequence[Trace] | None = None) -> Trace:
         """The trace that answers to `run`; the newest where several do.
 
         Args:
             run: `latest`, a trace id or at least 6 digits of its beginning, a run id, or a name: that of the trace,
                 or what its pipeline, training run, chain or deployment is about.
+            among: What `traces()` has given, where that is not to be read again.
 
         Raises:
             NotFoundError: None does; the message lists up to five names that come near.
@@ -96,8 +100,8 @@ class JournalStore:
         if not isinstance(run, str):
             raise NotFoundError(f"No trace answers to {run!r}: it is asked for by a text, such as a name or a run id.")
         if run == "latest":
-            return self.latest()
-        traces = self.traces()
+            return self.latest(among)
+        traces = self.traces() if among is None else among
         for answers in _ways_to_answer(run, traces):
             found = [trace for trace in traces if answers(trace)]
             if found:

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import sys
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -191,6 +192,23 @@ def test_any_rows_in_any_windows_come_back_the_same_in_every_form(given_rows, ra
 
 def _comparable(value: object) -> object:
     return "nan" if value != value else str(value) if isinstance(value, int) and abs(value) >= 2**63 else value  # noqa: PLR0124
+
+
+def test_steps_take_little_more_than_their_numbers():
+    count, names = 100_000, ("loss", "lr", "norm")
+    windows = [{name: [0.5] * 1_000 for name in names} for _ in range(count // 1_000)]
+    build = TraceBuilder()
+    placed = tuple(window(1_000 * at, at, numbers) for at, numbers in enumerate(windows))
+    build.add(spans.EPOCH, attributes={attr.CRUCIBLE_TRAINING_EPOCH_INDEX: 0}, events=placed)
+    trace = build.trace()
+    tracemalloc.start()
+    try:
+        steps = step_rows(trace)
+        assert sum(1 for _ in steps.rows) == count
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2 * count * 8 * len(steps.columns)
 
 
 def attempt(build: TraceBuilder, number: int, at: float, *windows, run_id: str = "monday", part: str = "0") -> None:
