@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from itertools import islice
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,12 +26,7 @@ _AT_ONCE = 1_000
 @reading.journal
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV with a header: what it does by default.")
 @reading.as_json
-@click.option(
-    "--npz",
-    type=click.File("wb", lazy=True, atomic=True),
-    metavar="FILE",
-    help="Write an array a column to FILE, for numpy.load().",
-)
+@click.option("--npz", metavar="FILE", help="Write an array a column to FILE, for numpy.load().")
 @reading.reading
 def command(
     store: "JournalStore",
@@ -41,7 +36,7 @@ def command(
     latest: bool,
     as_csv: bool,
     as_json: bool,
-    npz: IO[bytes] | None,
+    npz: str | None,
 ) -> None:
     """Write every step of RUN as CSV with a header, or with --json as one JSON object a line.
 
@@ -59,7 +54,7 @@ def command(
     steps = step_rows(trace, events.GRADIENT_COMPUTED if gradients else events.STEPS_RECORDED)
     steps = steps.latest() if latest else steps
     if npz is not None and len(steps):
-        steps.to_npz(npz)
+        _write(steps, npz)
     elif npz is None:
         _say(_json_lines(steps) if as_json else _csv_lines(steps))
     if steps.missing:
@@ -68,6 +63,14 @@ def command(
     if not len(steps):
         click.echo(f"{plain(trace.name)} has no recorded {'gradients' if gradients else 'steps'}.", err=True)
         sys.exit(1)
+
+
+def _write(steps: "StepRows", npz: str) -> None:
+    try:
+        steps.to_npz(npz)
+    except OSError as error:
+        click.echo(f"{npz} cannot be written: {error.strerror or error}.", err=True)
+        sys.exit(2)
 
 
 def _say(lines: Iterator[str]) -> None:

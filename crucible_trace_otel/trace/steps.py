@@ -10,6 +10,7 @@ when it is asked for, so that a run of a million steps takes eight bytes a numbe
 
 import json
 import operator
+import os
 import struct
 import sys
 from array import array
@@ -129,11 +130,12 @@ class StepRows:
         """
         return tables.to_numpy(self.series, len(self))
 
-    def to_npz(self, file: IO[bytes]) -> None:
+    def to_npz(self, file: str | os.PathLike[str] | IO[bytes]) -> None:
         """Write the arrays of `to_numpy()` to `file`, for `numpy.load()`. Objects are texts there, nothing is empty.
 
         Raises:
             MissingPackageError: numpy is not installed.
+            OSError: It cannot be written.
         """
         tables.to_npz(self.series, len(self), file)
 

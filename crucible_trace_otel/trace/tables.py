@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
@@ -46,7 +47,7 @@ def _as_numpy(np: Any, column: Column, count: int) -> Any:
     return objects
 
 
-def to_npz(series: Series, count: int, file: IO[bytes]) -> None:
+def to_npz(series: Series, count: int, file: str | os.PathLike[str] | IO[bytes]) -> None:
     """Write the arrays of `to_numpy()` as `numpy.load()` reads them; see `StepRows.to_npz()`."""
     np = _imported("numpy", "numpy")
     # Not by `numpy.savez()`, which would pickle objects, and takes the names as keywords.

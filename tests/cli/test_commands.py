@@ -57,6 +57,12 @@ def test_steps_for_numpy(journal, tmp_path):
         assert arrays["loss"].tolist() == [2.0, 1.0, 2 / 3, 0.5, 0.4, 1 / 3]
 
 
+def test_a_file_that_cannot_be_written_is_an_error(journal, tmp_path):
+    refused = crucible_trace("steps", "run-1", "--npz", tmp_path / "no" / "steps.npz", "--journal", journal)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr == f"{tmp_path / 'no' / 'steps.npz'} cannot be written: No such file or directory.\n"
+
+
 def test_without_numpy_a_file_for_it_is_an_error_and_no_file(journal, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "numpy", None)
     refused = crucible_trace("steps", "run-1", "--npz", tmp_path / "steps.npz", "--journal", journal)
