@@ -112,7 +112,7 @@ class _Watch:
         self._step: tuple[int, str] = (0, "")
         self._said_step = ""
         self.take_whole(trace)
-        self._said |= {key for _, key, _ in self._happened()}
+        self.news()  # told in sections by then
 
     def take_whole(self, trace: Trace) -> None:
         """Take in all that is stored of the run."""
@@ -120,6 +120,7 @@ class _Watch:
         self._run_ids = set(trace.run_ids)
         self._trace_ids = {span.trace_id for span in trace.spans}
         self._known = {span.span_id: _without_windows(span) for span in trace.spans if span.operation in _TOLD}
+        self._has_changed = True
 
     @property
     def is_running(self) -> bool:
@@ -136,6 +137,7 @@ class _Watch:
             known = self._known.get(span.span_id)
             if span.operation in _TOLD and (known is None or known.is_running):
                 self._known[span.span_id] = _without_windows(span)
+                self._has_changed = True
         for window in look.windows:
             event = window.event
             if window.trace_id in self._trace_ids and event.name == events.STEPS_RECORDED:
@@ -151,9 +153,10 @@ class _Watch:
 
     def news(self) -> list[str]:
         """What has happened and was not said yet, in order of time."""
-        new = [(when, key, line) for when, key, line in self._happened() if key not in self._said]
-        self._said |= {key for _, key, _ in new}
-        return [line for _, _, line in sorted(new, key=lambda one: one[0])]
+        if not self._has_changed:
+            return []
+        self._has_changed = False
+        return [line for _, line in sorted(self._happened(), key=lambda one: one[0])]
 
     def new_step(self) -> str:
         """The last step in words; empty where that was said."""
@@ -163,22 +166,29 @@ class _Watch:
         self._said_step = step
         return step
 
-    def _happened(self) -> Iterator[tuple[int, tuple[object, ...], str]]:
-        """When, its identity, and a line, for all that is known."""
+    def _happened(self) -> Iterator[tuple[int, str]]:
+        """When, and a line, for all that was not said."""
         trace = Trace(self.trace_id, tuple(sorted(self._known.values(), key=lambda span: span.start_ns)))
         for epoch in epochs(trace):
-            if not epoch.span.is_running:
-                yield epoch.span.end_ns, (epoch.span.span_id,), _line(training.tell_epoch(epoch))
+            if self._is_new(epoch.span):
+                yield epoch.span.end_ns, _line(training.tell_epoch(epoch))
         for span in trace.spans:
-            if span.operation == operations.VALIDATION_RUN and not span.is_running:
-                yield span.end_ns, (span.span_id,), f"validation  {training.tell_validation(trace, span)}"
+            if span.operation == operations.VALIDATION_RUN and self._is_new(span):
+                yield span.end_ns, f"validation  {training.tell_validation(trace, span)}"
         for saved in checkpoints(trace):
-            if not saved.span.is_running:
-                cells = "checkpoint", *training.tell_checkpoint(saved)
-                yield saved.span.end_ns, (saved.span.span_id,), _line(cells)
+            if self._is_new(saved.span):
+                yield saved.span.end_ns, _line(("checkpoint", *training.tell_checkpoint(saved)))
         for one in abnormal_steps(trace):
-            identity = one.span.span_id, one.time_ns, str(one.step), one.kind, one.column
-            yield one.time_ns, identity, _line(("abnormal", *training.tell_abnormal(one)))
+            if self._is_new(one.span, one.time_ns, str(one.step), one.kind, one.column):
+                yield one.time_ns, _line(("abnormal", *training.tell_abnormal(one)))
+
+    def _is_new(self, span: TraceSpan, *inside: object) -> bool:
+        """Whether a span has ended, or something inside it has happened, that was not said; from now on it was."""
+        key = span.span_id, *inside
+        if key in self._said or (span.is_running and not inside):
+            return False
+        self._said.add(key)
+        return True
 
 
 def _without_windows(span: TraceSpan) -> TraceSpan:

@@ -100,12 +100,11 @@ def tell_epoch(epoch: EpochTold) -> tuple[str, ...]:
     told = tell_span(epoch.span)
     loss = epoch.span.attributes.get(attr.CRUCIBLE_TRAINING_LOSS_VALUE)
     validated = "; ".join(", ".join(_metrics(one)) for one in epoch.validations)
-    ended = told.problem or told.remark
     return (
         plain(epoch.span.about or epoch.span.name, 40),
         "" if loss is None else f"loss {number(loss)}",
         validated,
-        f"✗ {told.problem}" if told.problem else ended or told.duration,
+        f"✗ {told.problem}" if told.problem else told.remark or told.duration,
     )
 
 

@@ -10,10 +10,11 @@ from crucible_trace_otel.errors import FormatError
 from crucible_trace_otel.journal.layout import KEPT, RECOVERED, RING, prefix_of
 from crucible_trace_otel.journal.liveness import Life, life_of
 from crucible_trace_otel.journal.progress import ring_windows
-from crucible_trace_otel.journal.reader import StoredSteps, note_of, read_records, segments_in
+from crucible_trace_otel.journal.reader import StoredSteps, note_of, read_records
 from crucible_trace_otel.journal.records import VERSION, Record, RecordType, read_span, read_steps
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv.enums import RunState
+from crucible_trace_otel.store.unended import journal_segments
 from crucible_trace_otel.trace.otlp import decode_event, decode_span
 from crucible_trace_otel.trace.spans import TraceEvent, TraceSpan
 
@@ -55,7 +56,7 @@ class JournalTail:
         self._directory = directory
         self._ends: dict[Path, int] = {}
         self._sizes: dict[Path, int] = {}
-        for segment in segments_in(directory):
+        for segment in journal_segments(directory):
             self._ends[segment] = self._sizes[segment] = _size(segment)
         self._dead: set[str] = set()
         self._dead = set(self._dead_now())
@@ -64,14 +65,14 @@ class JournalTail:
         """Read what is new. A file that cannot be read, or is gone, is left out; a damaged record too.
 
         Raises:
-            OSError: The directory cannot be listed.
+            StoreError: The journal has been taken away.
         """
         found = Look()
         # Whoever is dead has written all there will be, so this comes first.
         dead = set(self._dead_now())
         found.has_died = not dead <= self._dead
         self._dead |= dead
-        for segment in segments_in(self._directory):
+        for segment in journal_segments(self._directory):
             size = _size(segment)
             if size != self._sizes.get(segment):
                 self._sizes[segment] = size
@@ -95,7 +96,7 @@ class JournalTail:
     def _dead_now(self) -> Iterator[str]:
         """The writers that are dead, asked of each until it is."""
         newest: dict[str, Path] = {}
-        for segment in segments_in(self._directory):
+        for segment in journal_segments(self._directory):
             if not segment.stem.endswith(f"-{RECOVERED}"):
                 newest[prefix_of(segment)] = segment
         for prefix, segment in newest.items():

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import crucible_trace_otel as crucible
+from crucible_trace_otel.errors import StoreError
 from crucible_trace_otel.journal.records import RecordType, frame
 from crucible_trace_otel.store.tail import JournalTail
 from tests.store.stored import write
@@ -73,6 +74,13 @@ def test_what_runs_is_met_with_the_windows_that_are_open(tmp_path):
         ended = tail.look()
         assert [span.about for span in ended.spans if not span.is_running] == ["epoch 0"]
     assert not tail.look().has_died
+
+
+def test_a_journal_that_was_taken_away_is_an_error(tmp_path):
+    tail = JournalTail(write(tmp_path / "j", [digits()]))
+    (tmp_path / "j").rename(tmp_path / "elsewhere")
+    with pytest.raises(StoreError):
+        tail.look()
 
 
 @pytest.mark.parametrize("seen_before", [True, False])
