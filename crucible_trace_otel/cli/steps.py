@@ -22,7 +22,7 @@ _AT_ONCE = 1_000
 @click.command("steps")
 @reading.run
 @click.option("--gradients", is_flag=True, help="The recorded gradients instead of the steps.")
-@click.option("--latest", is_flag=True, help="Without the steps that a later attempt at the run did again.")
+@click.option("--latest", is_flag=True, help="Without what a later attempt at the run did again.")
 @reading.journal
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV with a header: what it does by default.")
 @reading.as_json

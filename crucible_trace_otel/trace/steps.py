@@ -9,14 +9,13 @@ when it is asked for, so that a run of a million steps takes eight bytes a numbe
 """
 
 import json
-import operator
 import os
 import struct
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from typing import IO, TYPE_CHECKING, Any
 
 from crucible_trace_otel.errors import FormatError
@@ -26,6 +25,7 @@ from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.semconv.enums import SeriesFormat
 from crucible_trace_otel.trace import tables
 from crucible_trace_otel.trace.columns import Column, Growing, Row, Rows
+from crucible_trace_otel.trace.lineage import Attempt, counting_rows
 from crucible_trace_otel.trace.spans import Trace, TraceEvent, TraceSpan, enclosing
 
 if TYPE_CHECKING:
@@ -39,19 +39,6 @@ _FIXED = {SeriesFormat.I8: "q", SeriesFormat.F8: "d"}
 _LENGTH = struct.Struct("<I")
 _FIRST_COLUMNS = ("step", "time_ns")
 _INTEGER_64 = range(-(2**63), 2**63)
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """Which steps are those of one attempt at a training run."""
-
-    span_id: str
-    """The span of the attempt, or the outermost one known of it."""
-    run_id: str
-    """Empty where it is not known."""
-    number: int | None
-    """Which attempt at the run; None where nobody said."""
-    rows: range
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -85,39 +72,38 @@ class StepRows:
         return f"StepRows({len(self)} rows of {', '.join(self.columns)}, {self.missing} windows missing)"
 
     def latest(self) -> "StepRows":
-        """The steps without those that a later attempt at the same run did again.
+        """The steps that led to where each run is now, without those that a later attempt at it did again.
 
-        What one attempt has recorded twice by itself stays.
+        What one attempt has recorded twice by itself stays. See `trace.lineage.counting_rows()`.
         """
-        kept: list[int] = []
-        attempts: list[Attempt] = []
-        steps = self.series["step"].values
-        for attempt, later in zip(self.attempts, self._of_others(operator.gt), strict=True):
-            first = len(kept)
-            kept += [row for row in attempt.rows if steps[row] not in later]
-            attempts.append(Attempt(attempt.span_id, attempt.run_id, attempt.number, range(first, len(kept))))
+        counting = counting_rows(self.attempts, self.series["step"].values)
+        kept = [row for rows in counting for row in rows]
         if len(kept) == len(self):
             return self
+        ends = [0, *accumulate(map(len, counting))]
+        attempts = [
+            replace(attempt, rows=range(first, end))
+            for attempt, (first, end) in zip(self.attempts, pairwise(ends), strict=True)
+        ]
         return StepRows(_picked(self.series, kept), tuple(attempts), self.missing)
 
     @property
     def repeated(self) -> tuple[int, ...]:
         """Of each attempt, how many of its steps an earlier attempt at the same run had done before."""
         steps = self.series["step"].values
-        return tuple(
-            sum(steps[row] in earlier for row in attempt.rows)
-            for attempt, earlier in zip(self.attempts, self._of_others(operator.lt), strict=True)
-        )
 
-    def _of_others(self, compare: Callable[[int, int], bool]) -> Iterator[set[int]]:
-        """For each attempt the steps of those at the same run whose numbers compare so to its own."""
-        steps = self.series["step"].values
-        for own in self.attempts:
+        def of_earlier(own: Attempt) -> set[int]:
             found: set[int] = set()
             for other in self.attempts:
-                if own.run_id and own.run_id == other.run_id and compare(other.number or 0, own.number or 0):
+                if own.run_id and own.run_id == other.run_id and (other.number or 0) < (own.number or 0):
                     found.update(steps[other.rows.start : other.rows.stop])
-            yield found
+            return found
+
+        return tuple(
+            sum(steps[row] in earlier for row in attempt.rows)
+            for attempt in self.attempts
+            for earlier in [of_earlier(attempt)]
+        )
 
     def to_numpy(self) -> "dict[str, np.ndarray[Any, Any]]":
         """Each column as an array with an element a row: int64, float64, or objects.
@@ -186,7 +172,6 @@ def step_rows(trace: Trace | TraceSpan, event_name: str = events.STEPS_RECORDED)
         event_name: `steps_recorded`, or `gradient_computed` for what `record_gradient` packed.
     """
     found: dict[str, tuple[_Run, list[Mapping[str, Sequence[Any]]]]] = {}
-    begun: dict[tuple[str, int | None, str], str] = {}
     missing = 0
     for window, run in _windows(trace, event_name):
         try:
@@ -198,11 +183,7 @@ def step_rows(trace: Trace | TraceSpan, event_name: str = events.STEPS_RECORDED)
             continue
         epoch = window.attributes.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX, run.epoch)
         around = {} if epoch is None else {"epoch": _repeated(epoch, len(unfolded["step"]))}
-        # An attempt that outgrew its trace goes on in another, under a span of its own.
-        attempt = run.run_id, run.attempt, run.rank
-        key = begun.get(attempt, run.span_id) if run.is_continued else run.span_id
-        begun[attempt] = key
-        found.setdefault(key, (run, []))[1].append({**around, **unfolded})
+        found.setdefault(run.span_id, (run, []))[1].append({**around, **unfolded})
     columns: dict[str, Growing] = {name: Growing() for name in _FIRST_COLUMNS}
     attempts: list[Attempt] = []
     count = 0
@@ -324,9 +305,6 @@ class _Run:
     attempt: int | None
     epoch: Any
     """Index of the epoch that the window lies in, or None."""
-    rank: str
-    is_continued: bool
-    """Whether the span is a later part of an attempt that has several."""
 
 
 def _windows(trace: Trace | TraceSpan, event_name: str) -> Iterator[tuple[TraceEvent, _Run]]:
@@ -349,12 +327,9 @@ def _run_around(around: Sequence[TraceSpan]) -> _Run:
         return next((one.attributes[key] for one in around if key in one.attributes), None)
 
     attempt, run_id = nearest(attr.CRUCIBLE_RUN_ATTEMPT), nearest(attr.CRUCIBLE_RUN_ID)
-    rank, _, ordinal = str(nearest(attr.CRUCIBLE_RUN_PART) or "0").partition("/")
     return _Run(
         span_id=next((one.span_id for one in around if one.operation == operations.TRAINING_RUN), outermost),
         run_id="" if run_id is None else str(run_id),
         attempt=attempt if type(attempt) is int else None,
         epoch=nearest(attr.CRUCIBLE_TRAINING_EPOCH_INDEX),
-        rank=rank,
-        is_continued=bool(run_id) and ordinal not in ("", "0"),
     )

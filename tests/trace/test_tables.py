@@ -211,8 +211,8 @@ def test_steps_take_little_more_than_their_numbers():
     assert most < 2 * count * 8 * len(steps.columns)
 
 
-def attempt(build: TraceBuilder, number: int, at: float, *windows, run_id: str = "monday", part: str = "0") -> None:
-    given = {attr.CRUCIBLE_RUN_ID: run_id, attr.CRUCIBLE_RUN_ATTEMPT: number, attr.CRUCIBLE_RUN_PART: part}
+def attempt(build: TraceBuilder, number: int, at: float, *windows, run_id: str = "monday") -> None:
+    given = {attr.CRUCIBLE_RUN_ID: run_id, attr.CRUCIBLE_RUN_ATTEMPT: number}
     build.add(spans.TRAINING_RUN, "r", at=at, lasts=5, attributes=given, events=windows)
 
 
@@ -242,13 +242,36 @@ def test_a_column_of_which_nothing_is_left_is_none():
     assert step_rows(build.trace()).latest().columns == ("step", "time_ns", "loss")
 
 
-def test_an_attempt_whose_spans_lie_in_two_traces_is_one():
+def latest_of(*ranges: range) -> list[tuple[int, float]]:
+    """Steps with the number of the attempt that counts, of attempts at one run that did the steps of `ranges`."""
     build = TraceBuilder()
-    attempt(build, 0, 0, window(0, 1, {"loss": [3.0]}), window(2, 3, {"loss": [1.0]}))
-    attempt(build, 0, 0.5, window(1, 2, {"loss": [2.0]}), part="0/1")
-    steps = step_rows(build.trace())
-    assert [row["loss"] for row in steps.rows] == [3.0, 2.0, 1.0]
-    assert len(steps.attempts) == 1
+    for number, steps in enumerate(ranges):
+        attempt(build, number, 10 * number, window(steps.start, 10 * number, {"loss": [float(number)] * len(steps)}))
+    return [(row["step"], row["loss"]) for row in step_rows(build.trace()).latest().rows]
+
+
+def test_what_an_attempt_did_beyond_the_point_where_the_next_went_on_does_not_count():
+    """Though the next one has not come so far yet."""
+    assert latest_of(range(6), range(3, 5)) == [(0, 0), (1, 0), (2, 0), (3, 1), (4, 1)]
+
+
+def test_an_attempt_that_led_nowhere_does_not_count():
+    """The second was killed early, and the third went on from a later checkpoint of the first."""
+    told = latest_of(range(8), range(2, 4), range(6, 9))
+    assert told == [*((step, 0) for step in range(6)), (6, 2), (7, 2), (8, 2)]
+
+
+def test_steps_that_were_lost_between_two_attempts_stay_lost():
+    assert [step for step, _ in latest_of(range(2), range(4, 6))] == [0, 1, 4, 5]
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 20)), min_size=1, max_size=5))
+def test_the_latest_steps_are_ascending_and_those_of_the_last_attempt_are_all_there(given_attempts):
+    ranges = [range(first, first + count) for first, count in given_attempts]
+    told = latest_of(*ranges)
+    steps = [step for step, _ in told]
+    assert steps == sorted(set(steps))
+    assert [step for step, number in told if number == len(ranges) - 1] == list(ranges[-1])
 
 
 def test_two_processes_of_one_attempt_have_their_steps_one_after_another_and_none_is_done_again():
