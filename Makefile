@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 CACHE     := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/crucible-trace-otel
 
 .DEFAULT_GOAL := help
-.PHONY: help demo resume test coverage check format bench faults soak docs collector mermaid clean
+.PHONY: help demo resume plot test coverage check format bench faults soak docs collector mermaid clean
 
 help:            ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 18
@@ -33,6 +33,10 @@ demo: $(VENV)/.demo    ## run the main job: from a hypothesis to a served model,
 resume: $(VENV)/.demo    ## train, be killed by SIGKILL, and go on from the checkpoint: one run, two attempts
 	-@$(BIN)/python examples/training_resume.py --kill-at 120
 	@$(BIN)/python examples/training_resume.py
+
+plot: $(VENV)/.dev    ## draw the loss of the last run into demo-output/loss.png
+	@mkdir -p demo-output
+	@$(BIN)/python examples/plot_loss.py --output demo-output/loss.png
 
 test: $(VENV)/.dev collector mermaid    ## run every test
 	@$(BIN)/python -m pytest

@@ -17,7 +17,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from crucible_trace_otel._version import __version__
-from crucible_trace_otel.errors import ConfigurationError, CrucibleError, FormatError, NotFoundError, StoreError
+from crucible_trace_otel.errors import (
+    ConfigurationError,
+    CrucibleError,
+    FormatError,
+    MissingPackageError,
+    NotFoundError,
+    StoreError,
+)
 from crucible_trace_otel.record._files import StoredFile
 from crucible_trace_otel.record._operation import Operation, current_operation
 from crucible_trace_otel.record._policy import AbnormalStep, WindowPolicy
@@ -51,6 +58,7 @@ __all__ = [
     "Handle",
     "Inference",
     "JournalSpanProcessor",
+    "MissingPackageError",
     "Model",
     "NotFoundError",
     "Operation",

@@ -6,13 +6,22 @@ Configuring and reading raise; recording never does, it warns once and marks the
     ├── ConfigurationError   an argument of `configure()` that cannot be used
     ├── StoreError           a place that holds no readable traces
     ├── NotFoundError        no trace or run by that name
-    └── FormatError          bytes or text that are not what they should be
+    ├── FormatError          bytes or text that are not what they should be
+    └── MissingPackageError  a package that only some need is not installed
 """
 
 import contextlib
 import logging
 
-__all__ = ["ConfigurationError", "CrucibleError", "FormatError", "NotFoundError", "StoreError", "warn_once"]
+__all__ = [
+    "ConfigurationError",
+    "CrucibleError",
+    "FormatError",
+    "MissingPackageError",
+    "NotFoundError",
+    "StoreError",
+    "warn_once",
+]
 
 logger = logging.getLogger("crucible_trace_otel")
 
@@ -38,6 +47,10 @@ class NotFoundError(CrucibleError, LookupError):
 
 class FormatError(CrucibleError, ValueError):
     """Bytes or text do not have the form they claim."""
+
+
+class MissingPackageError(CrucibleError, ImportError):
+    """What was asked for needs a package that is not installed; the message names the extra that brings it."""
 
 
 def warn_once(key: str, message: str, *, exc_info: bool = False) -> None:

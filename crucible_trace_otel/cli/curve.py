@@ -2,10 +2,12 @@
 
 import math
 import shutil
+from collections.abc import Sequence
 from typing import Final
 
 from rich.text import Text
 
+from crucible_trace_otel.cli.aligned import aligned
 from crucible_trace_otel.errors import NotFoundError
 from crucible_trace_otel.renderers.sparkline import sparkline
 from crucible_trace_otel.renderers.words import leading, number, plain
@@ -28,7 +30,7 @@ def curve(steps: StepRows, metric: str | None, *, is_ascii: bool) -> list[Text]:
     Raises:
         NotFoundError: `metric` is no number that was recorded with the steps.
     """
-    numbers = {name: values for name in steps.columns if (values := _values(steps, name))}
+    numbers = {name: values for name in steps.columns if len(values := _values(steps, name))}
     if metric is not None and metric not in numbers:
         there_is = f"there are {', '.join(map(plain, numbers))}" if numbers else "none was recorded"
         raise NotFoundError(f"No step has a number {metric!r}; {there_is}.")
@@ -38,12 +40,12 @@ def curve(steps: StepRows, metric: str | None, *, is_ascii: bool) -> list[Text]:
     return lines + _table(numbers) + missing
 
 
-def _values(steps: StepRows, name: str) -> list[float]:
+def _values(steps: StepRows, name: str) -> Sequence[float]:
     """What `name` was at each step that has it; empty where it is no number, or counts the steps themselves."""
     if name in ("step", "time_ns", "epoch"):
         return []
-    cells = [row.get(name) for row in steps.rows]
-    return [_as_float(cell) for cell in cells if isinstance(cell, (int, float)) and not isinstance(cell, bool)]
+    column = steps.series[name]
+    return column.numbers() if column.kind != "O" else [*map(_as_float, column.numbers())]
 
 
 def _as_float(cell: float) -> float:
@@ -53,28 +55,31 @@ def _as_float(cell: float) -> float:
         return math.inf if cell > 0 else -math.inf
 
 
-def _curve(name: str, values: list[float], *, is_ascii: bool) -> list[Text]:
-    finite = [value for value in values if math.isfinite(value)]
+def _curve(name: str, values: Sequence[float], *, is_ascii: bool) -> list[Text]:
+    lowest, highest = _extremes(values)
+    odd = len(values) - sum(map(math.isfinite, values))
     width = max(min(shutil.get_terminal_size().columns - 20, _WIDEST_CURVE), 10)
     high, low = sparkline(values, width, ascii_only=is_ascii)
     title = "Loss" if name == "loss" else plain(name, 40)
     title += f" over {len(values):,} steps, from {number(values[0])} to {number(values[-1])}"
-    title += f", {len(values) - len(finite):,} of them not finite (!)" if len(finite) < len(values) else ""
-    rows = [("max", high, max(finite, default=math.nan)), ("min", low, min(finite, default=math.nan))]
+    title += f", {odd:,} of them not finite (!)" if odd else ""
+    rows = [("max", high, highest), ("min", low, lowest)]
     drawn = [Text.assemble(f"  {row} ", (blocks, "green"), f" {number(value)}") for row, blocks, value in rows]
     return [Text(title, style="bold"), *drawn]
 
 
-def _table(numbers: dict[str, list[float]]) -> list[Text]:
+def _table(numbers: dict[str, Sequence[float]]) -> list[Text]:
     """A line for each of `numbers`: name, last value, lowest and highest finite one."""
     if not numbers:
         return []
-    rows = [("", "last", "min", "max")]
+    rows: list[tuple[str, ...]] = [("", "last", "min", "max")]
     for name, values in list(numbers.items())[:_MOST_COLUMNS]:
-        finite = [value for value in values if math.isfinite(value)]
-        extremes = min(finite, default=math.nan), max(finite, default=math.nan)
-        rows.append((plain(name, 40), number(values[-1]), number(extremes[0]), number(extremes[1])))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        rows.append((plain(name, 40), *map(number, (values[-1], *_extremes(values)))))
     more = [f"… {len(numbers) - _MOST_COLUMNS} more numbers"] if len(numbers) > _MOST_COLUMNS else []
-    return [Text(f"  {line}") for line in lines + more]
+    return [Text(f"  {line}") for line in aligned(rows) + more]
+
+
+def _extremes(values: Sequence[float]) -> tuple[float, float]:
+    """The lowest and the highest finite one; not a number, where none is."""
+    lowest = min(filter(math.isfinite, values), default=math.nan)
+    return lowest, max(filter(math.isfinite, values), default=math.nan)

@@ -4,20 +4,21 @@ from typing import Any, Final
 
 from rich.text import Text
 
+from crucible_trace_otel.cli import training
 from crucible_trace_otel.cli.curve import curve
 from crucible_trace_otel.cli.reading import gaps
 from crucible_trace_otel.cli.summary import summarise
 from crucible_trace_otel.renderers.nested import nested
 from crucible_trace_otel.renderers.outline import Line, draw_guides, outline
 from crucible_trace_otel.renderers.why import causal_chain, outcome_of, rejected
-from crucible_trace_otel.renderers.words import number, plain, plural, quoted, reasoning, tell_span
+from crucible_trace_otel.renderers.words import number, plain, plural, quoted, reasoning
 from crucible_trace_otel.semconv import attributes as attr
-from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.semconv.enums import RunState
 from crucible_trace_otel.store import JournalStore
 from crucible_trace_otel.trace.causality import causes
 from crucible_trace_otel.trace.spans import Trace, TraceSpan
 from crucible_trace_otel.trace.steps import step_rows
+from crucible_trace_otel.trace.training import attempts, training_runs
 
 __all__ = ["document", "sections"]
 
@@ -31,7 +32,6 @@ _STYLES: Final = {
     "event": "dim",
     "note": "yellow",
 }
-_MOST_VALIDATIONS: Final = 20
 _MOST_RUNS: Final = 3
 _MOST_HYPERPARAMETERS: Final = 12
 
@@ -39,14 +39,15 @@ _MOST_HYPERPARAMETERS: Final = 12
 def sections(
     store: JournalStore, traces: tuple[Trace, ...], trace: Trace, metric: str | None, *, show_all: bool, is_ascii: bool
 ) -> list[list[Text]]:
-    """The head, the tree, the causes, the loss, the validations and the gaps; those that have something to say.
+    """The head, the tree, the causes, the training and the gaps; those that have something to say.
 
     Raises:
         NotFoundError: `metric` is no number that was recorded with the steps.
     """
-    every = [_head(trace), _tree(trace, show_all=show_all), _why(traces, trace)]
-    every += [curve(step_rows(trace), metric, is_ascii=is_ascii)]
-    every += [_validations(trace, show_all=show_all), _unread(store)]
+    steps = step_rows(trace)
+    every = [_head(trace), training.attempts_told(attempts(trace, steps))]
+    every += [_tree(trace, show_all=show_all), _why(traces, trace)]
+    every += [curve(steps, metric, is_ascii=is_ascii), *training.sections(trace, show_all=show_all), _unread(store)]
     return [lines for lines in every if lines]
 
 
@@ -60,13 +61,13 @@ def _head(trace: Trace) -> list[Text]:
         Text.assemble((name, "bold"), "  ", (standing, style)),
         Text(f"{run}trace {trace.trace_id}, started {started}, took {took}, {counted}", style="dim"),
         *(Text(line) for line in _trained(trace)),
+        *training.verdicts(trace),
     ]
 
 
 def _trained(trace: Trace) -> list[str]:
     """What each training run trained, on what, with which hyperparameters; runs that differ in nothing are one line."""
-    runs = [span for span in trace.spans if span.operation == operations.TRAINING_RUN]
-    told = list(dict.fromkeys(line for run in runs if (line := _trained_by(run))))
+    told = list(dict.fromkeys(line for run in training_runs(trace) if (line := _trained_by(run))))
     more = [f"… {len(told) - _MOST_RUNS} more training runs"] if len(told) > _MOST_RUNS else []
     return told[:_MOST_RUNS] + more
 
@@ -108,25 +109,6 @@ def _why(traces: tuple[Trace, ...], trace: Trace) -> list[Text]:
     return [title, *(Text(f"  {line}", style="magenta") for line in lines)]
 
 
-def _validations(trace: Trace, *, show_all: bool) -> list[Text]:
-    found = [f"  {where}{what}" for where, what in _validation_rows(trace)]
-    hidden = 0 if show_all else max(len(found) - _MOST_VALIDATIONS, 0)
-    if not found:
-        return []
-    earlier = [Text(f"  … {hidden} earlier ones", style="yellow")] if hidden else []
-    return [Text("Validation", style="bold"), *earlier, *map(Text, found[hidden:])]
-
-
-def _validation_rows(trace: Trace) -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for span in trace.spans:
-        if span.operation == operations.VALIDATION_RUN:
-            parent = trace.by_id.get(span.parent_id or "")
-            where = f"{plain(parent.about)}: " if parent is not None and parent.about else ""
-            rows.append((where, ", ".join(filter(None, (plain(span.about), *tell_span(span).facts)))))
-    return rows
-
-
 def _unread(store: JournalStore) -> list[Text]:
     return [Text(sentence, style="bold red") for sentence in gaps(store)]
 
@@ -154,6 +136,7 @@ def document(store: JournalStore, traces: tuple[Trace, ...], trace: Trace) -> di
             {"name": plain(one.about), "span_id": one.span_id, "reasoning": reasoning(one)}
             for one in rejected(traces, why)
         ],
-        "steps": {"count": len(steps.rows), "missing_windows": steps.missing},
+        "steps": {"count": len(steps), "missing_windows": steps.missing},
+        "training": training.document(trace, steps),
         "gaps": gaps(store),
     }

@@ -1,11 +1,10 @@
-"""`crucible-trace steps`: every recorded step of a run, as CSV or JSON lines."""
+"""`crucible-trace steps`: every recorded step of a run, as CSV, JSON lines or a file for numpy."""
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,14 +16,28 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_AT_ONCE = 1_000
+
 
 @click.command("steps")
 @reading.run
 @click.option("--gradients", is_flag=True, help="The recorded gradients instead of the steps.")
+@click.option("--latest", is_flag=True, help="Without what a later attempt at the run did again.")
 @reading.journal
+@click.option("--csv", "as_csv", is_flag=True, help="Write CSV with a header: what it does by default.")
 @reading.as_json
+@click.option("--npz", metavar="FILE", help="Write an array a column to FILE, for numpy.load().")
 @reading.reading
-def command(store: "JournalStore", *, run: str, gradients: bool, as_json: bool) -> None:
+def command(
+    store: "JournalStore",
+    *,
+    run: str,
+    gradients: bool,
+    latest: bool,
+    as_csv: bool,
+    as_json: bool,
+    npz: str | None,
+) -> None:
     """Write every step of RUN as CSV with a header, or with --json as one JSON object a line.
 
     The steps of several training runs follow each other, in order of their start. A step lacks what was not recorded
@@ -35,46 +48,50 @@ def command(store: "JournalStore", *, run: str, gradients: bool, as_json: bool) 
     from crucible_trace_otel.semconv import events  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.trace.steps import step_rows  # noqa: PLC0415 - loaded when needed
 
+    if as_csv + as_json + (npz is not None) > 1:
+        raise click.UsageError("Take one of --csv, --json and --npz.")
     trace = store.get(run)
     steps = step_rows(trace, events.GRADIENT_COMPUTED if gradients else events.STEPS_RECORDED)
-    for line in _json_lines(steps) if as_json else _csv_lines(steps):
-        reading.say(line)
+    steps = steps.latest() if latest else steps
+    if npz is not None and len(steps):
+        _write(steps, npz)
+    elif npz is None:
+        _say(_json_lines(steps) if as_json else _csv_lines(steps))
     if steps.missing:
         click.echo(f"Windows without their packed steps: {steps.missing}; only their statistics are left.", err=True)
     reading.say_gaps(store)
-    if not steps.rows:
+    if not len(steps):
         click.echo(f"{plain(trace.name)} has no recorded {'gradients' if gradients else 'steps'}.", err=True)
         sys.exit(1)
+
+
+def _write(steps: "StepRows", npz: str) -> None:
+    try:
+        steps.to_npz(npz)
+    except OSError as error:
+        click.echo(f"{npz} cannot be written: {error.strerror or error}.", err=True)
+        sys.exit(2)
+
+
+def _say(lines: Iterator[str]) -> None:
+    """Write `lines`, many at once: to say one takes longer than to make it."""
+    while said := "".join(islice(lines, _AT_ONCE)):
+        reading.say(said)
 
 
 def _csv_lines(steps: "StepRows") -> Iterator[str]:
     from crucible_trace_otel.renderers.words import plain  # noqa: PLC0415 - loaded when needed
 
-    if not steps.rows:
-        return
     # A file gets texts as they are; a terminal must not obey what they hold.
-    text = plain if sys.stdout.isatty() else str
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    for cells in (list(steps.columns), *([_cell(row.get(name)) for name in steps.columns] for row in steps.rows)):
-        writer.writerow([_without_formula(text(cell)) if isinstance(cell, str) else cell for cell in cells])
-        yield buffer.getvalue()
-        buffer.seek(0)
-        buffer.truncate()
-
-
-def _without_formula(text: str) -> str:
-    """A text that begins like a formula would be run by the spreadsheet that opens the file."""
-    return f"'{text}" if text[:1] in set("=+-@\t\r") else text
-
-
-def _cell(value: Any) -> Any:
-    """Numbers and texts as they are, nothing for nothing, anything else as JSON."""
-    return value if isinstance(value, (int, float, str)) or value is None else json.dumps(value)
+    return steps.csv_lines(plain if sys.stdout.isatty() else str)
 
 
 def _json_lines(steps: "StepRows") -> Iterator[str]:
     from crucible_trace_otel.renderers.nested import json_value  # noqa: PLC0415 - loaded when needed
 
     for row in steps.rows:
-        yield json.dumps(json_value(row), allow_nan=False) + "\n"
+        try:
+            said = json.dumps(row, allow_nan=False)
+        except (TypeError, ValueError):  # what JSON lacks, which most rows do not hold
+            said = json.dumps(json_value(row), allow_nan=False)
+        yield said + "\n"

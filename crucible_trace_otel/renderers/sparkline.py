@@ -17,13 +17,13 @@ def sparkline(values: Sequence[float], width: int, *, ascii_only: bool = False) 
 
     A column that holds a value that is not finite shows `!` in both rows. Both rows share one scale.
     """
-    if not values:
+    if not len(values):
         return "", ""
     columns = max(1, min(width, len(values)))
     edges = [len(values) * column // columns for column in range(columns + 1)]
     parts = [values[start:end] for start, end in pairwise(edges)]
-    finite = [value for value in values if math.isfinite(value)]
-    lowest, highest = min(finite, default=0.0), max(finite, default=0.0)
+    lowest = min(filter(math.isfinite, values), default=0.0)
+    highest = max(filter(math.isfinite, values), default=0.0)
     blocks = _ASCII_BLOCKS if ascii_only else _BLOCKS
 
     def block(value: float) -> str:

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -29,8 +30,7 @@ class JournalStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._contents: list[JournalContent] | None = None
-        self._undecodable = 0
+        self._gaps: _Gaps | None = None
         journal_segments(self.path)  # says what is wrong with it
 
     def __enter__(self) -> "JournalStore":  # noqa: PYI034 - typing.Self is younger than Python 3.10
@@ -58,22 +58,24 @@ class JournalStore:
             StoreError: The journal has been taken away since the store was opened.
         """
         every = read_journal(self.path)
-        self._contents = [written.writer.content for written in every]
         ended = [(written, decoded(written.writer.content.spans)) for written in every]
         spans = [span for _, found in ended for span in found]
-        self._undecodable = sum(len(content.spans) for content in self._contents) - len(spans)
+        self._gaps = _gaps_of([written.writer.content for written in every], len(spans))
         # Behind all others: what really ended is taken as it ended, whoever wrote it.
         spans += [span for written, found in ended for span in decoded(unended(written, found))]
         return join_runs(group_into_traces(without_markers(spans)))
 
-    def latest(self) -> Trace:
+    def latest(self, among: Sequence[Trace] | None = None) -> Trace:
         """The trace that started last, of those that hold an operation of the convention.
+
+        Args:
+            among: What `traces()` has given, where that is not to be read again.
 
         Raises:
             NotFoundError: It holds none yet.
             StoreError: The journal has been taken away since the store was opened.
         """
-        traces = self.traces()
+        traces = self.traces() if among is None else among
         ours = [trace for trace in traces if trace.is_ours]
         if ours:
             return ours[-1]
@@ -86,12 +88,13 @@ class JournalStore:
             f"The journal {self.path} holds no operation yet: one can be read once it has ended or is a second old."
         )
 
-    def get(self, run: str) -> Trace:
+    def get(self, run: str, among: Sequence[Trace] | None = None) -> Trace:
         """The trace that answers to `run`; the newest where several do.
 
         Args:
             run: `latest`, a trace id (that of any part or attempt too) or at least 6 digits of its beginning, a run id,
                 or a name: that of the trace, or what its pipeline, training run, chain or deployment is about.
+            among: What `traces()` has given, where that is not to be read again.
 
         Raises:
             NotFoundError: None does; the message lists up to five names that come near.
@@ -100,8 +103,8 @@ class JournalStore:
         if not isinstance(run, str):
             raise NotFoundError(f"No trace answers to {run!r}: it is asked for by a text, such as a name or a run id.")
         if run == "latest":
-            return self.latest()
-        traces = self.traces()
+            return self.latest(among)
+        traces = self.traces() if among is None else among
         for answers in _ways_to_answer(run, traces):
             found = [trace for trace in traces if answers(trace)]
             if found:
@@ -111,22 +114,39 @@ class JournalStore:
     @property
     def damaged(self) -> int:
         """Records in the journal that are not what was written: their number at the last reading."""
-        return sum(content.damaged for content in self._last_contents()) + self._undecodable
+        return self._last_gaps().damaged
 
     @property
     def torn(self) -> int:
         """Files that end within a record: normal where a process was killed, or is writing right now."""
-        return sum(content.torn for content in self._last_contents())
+        return self._last_gaps().torn
 
     @property
     def unreadable(self) -> tuple[str, ...]:
         """One sentence for each file or kind of record that was left aside at the last reading."""
-        return tuple(sentence for content in self._last_contents() for sentence in content.unreadable)
+        return self._last_gaps().unreadable
 
-    def _last_contents(self) -> list[JournalContent]:
-        if self._contents is None:
+    def _last_gaps(self) -> "_Gaps":
+        if self._gaps is None:
             self.traces()
-        return self._contents or []
+        return self._gaps or _Gaps()
+
+
+@dataclass(frozen=True, slots=True)
+class _Gaps:
+    """What could not be read. The rest of what was read is not kept: it is as large as the journal."""
+
+    damaged: int = 0
+    torn: int = 0
+    unreadable: tuple[str, ...] = ()
+
+
+def _gaps_of(contents: Sequence[JournalContent], decoded_spans: int) -> _Gaps:
+    return _Gaps(
+        damaged=sum(content.damaged + len(content.spans) for content in contents) - decoded_spans,
+        torn=sum(content.torn for content in contents),
+        unreadable=tuple(sentence for content in contents for sentence in content.unreadable),
+    )
 
 
 def decoded(spans: Iterable[StoredSpan]) -> list[TraceSpan]:

@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2 as pb
 from crucible_trace_otel.errors import FormatError
 from crucible_trace_otel.trace.spans import Attributes, Status, Trace, TraceEvent, TraceLink, TraceSpan
 
-__all__ = ["decode_span", "non_finite", "to_otlp_json"]
+__all__ = ["decode_event", "decode_span", "non_finite", "to_otlp_json"]
 
 _KINDS: Final = ("unspecified", "internal", "server", "client", "producer", "consumer")
 _STATUSES: Final[tuple[Status, ...]] = ("unset", "ok", "error")
@@ -50,6 +50,18 @@ def decode_span(resource: bytes, scope: bytes, span: bytes) -> TraceSpan:
         raise FormatError(f"These bytes are no OTLP span: {error}") from error
 
 
+def decode_event(event: bytes) -> TraceEvent:
+    """One stored event, from a serialized Span.Event message.
+
+    Raises:
+        FormatError: The bytes are no such message.
+    """
+    try:
+        return _event(pb.Span.Event.FromString(event))
+    except DecodeError as error:
+        raise FormatError(f"These bytes are no OTLP event: {error}") from error
+
+
 @lru_cache(maxsize=64)
 def _resource(message: bytes) -> Attributes:
     return _attributes(pb.ResourceSpans.FromString(message).resource.attributes)
@@ -76,9 +88,7 @@ def _span(message: pb.Span, **around: Any) -> TraceSpan:
         start_ns=message.start_time_unix_nano,
         end_ns=message.end_time_unix_nano,
         attributes=_attributes(message.attributes),
-        events=tuple(
-            TraceEvent(event.name, event.time_unix_nano, _attributes(event.attributes)) for event in message.events
-        ),
+        events=tuple(map(_event, message.events)),
         links=tuple(
             TraceLink(link.trace_id.hex(), link.span_id.hex(), _attributes(link.attributes)) for link in message.links
         ),
@@ -90,6 +100,10 @@ def _span(message: pb.Span, **around: Any) -> TraceSpan:
         parent_is_remote=bool(message.flags & _HAS_IS_REMOTE and message.flags & _IS_REMOTE),
         **around,
     )
+
+
+def _event(message: pb.Span.Event) -> TraceEvent:
+    return TraceEvent(message.name, message.time_unix_nano, _attributes(message.attributes))
 
 
 def _attributes(pairs: Iterable[KeyValue]) -> Attributes:

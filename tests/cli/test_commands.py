@@ -3,9 +3,11 @@ import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from crucible_trace_otel.renderers import render
+from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 from tests.cli.running import ROOT, crucible_trace, program
 from tests.store.stored import write
@@ -44,6 +46,48 @@ def test_steps_as_json_lines(journal):
         "time_ns": 1767225602698000000,
         "loss": 2.0,
     }
+
+
+def test_steps_for_numpy(journal, tmp_path):
+    file = tmp_path / "steps.npz"
+    written = crucible_trace("steps", "run-1", "--npz", file, "--journal", journal)
+    assert (written.exit_code, written.stdout, written.stderr) == (0, "", "")
+    with np.load(file) as arrays:
+        assert arrays.files == ["step", "time_ns", "epoch", "loss"]
+        assert arrays["loss"].tolist() == [2.0, 1.0, 2 / 3, 0.5, 0.4, 1 / 3]
+
+
+def test_a_file_that_cannot_be_written_is_an_error(journal, tmp_path):
+    refused = crucible_trace("steps", "run-1", "--npz", tmp_path / "no" / "steps.npz", "--journal", journal)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr == f"{tmp_path / 'no' / 'steps.npz'} cannot be written: No such file or directory.\n"
+
+
+def test_without_numpy_a_file_for_it_is_an_error_and_no_file(journal, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    refused = crucible_trace("steps", "run-1", "--npz", tmp_path / "steps.npz", "--journal", journal)
+    assert refused.exit_code == 2
+    assert "pip install 'crucible_trace_otel[numpy]'" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["journal"]
+
+
+def test_steps_are_written_in_one_form_at_a_time(journal):
+    refused = crucible_trace("steps", "--json", "--csv", "--journal", journal)
+    assert refused.exit_code == 2
+    assert "Take one of --csv, --json and --npz." in refused.stderr
+    in_csv = crucible_trace("steps", "run-1", "--csv", "--journal", journal).stdout
+    assert in_csv == crucible_trace("steps", "run-1", "--journal", journal).stdout
+
+
+def test_the_latest_steps(tmp_path):
+    build = TraceBuilder()
+    for attempt, losses in enumerate(([3.0, 2.0, 1.0], [0.5])):
+        run = {attr.CRUCIBLE_RUN_ID: "r", attr.CRUCIBLE_RUN_ATTEMPT: attempt}
+        steps = window(2 * attempt, attempt, {"loss": losses})
+        build.add(spans.TRAINING_RUN, "r", at=attempt, attributes=run, events=(steps,))
+    journal = write(tmp_path, [build.trace()])
+    written = crucible_trace("steps", "--latest", "--journal", journal).stdout
+    assert [line.rpartition(",")[2] for line in written.splitlines()] == ["loss", "3.0", "2.0", "0.5"]
 
 
 def test_steps_of_every_kind(tmp_path):

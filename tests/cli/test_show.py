@@ -22,9 +22,9 @@ Loss over 6 steps, from 2 to 0.3333
   max █▄▂▁▁▁ 2
   min █▄▂▁▁▁ 0.3333
 
-Validation
-  epoch 0: accuracy 0.5
-  epoch 1: accuracy 0.6
+Epochs
+  epoch 0  loss 0.6667  accuracy 0.5  1.5 s
+  epoch 1  loss 0.3333  accuracy 0.6  1.5 s
 """
 
 
@@ -58,6 +58,16 @@ def test_show_as_json(journal):
         ],
         "rejected": [],
         "steps": {"count": 6, "missing_windows": 0},
+        "training": {
+            "attempts": [],
+            "epochs": [
+                {"span_id": "0000000100000009", "index": 0, "loss": 2 / 3, "validations": [{"accuracy": 0.5}]},
+                {"span_id": "000000010000000b", "index": 1, "loss": 1 / 3, "validations": [{"accuracy": 0.6}]},
+            ],
+            "abnormal_steps": [],
+            "checkpoints": [],
+            "verdicts": [],
+        },
         "gaps": [],
     }
 

@@ -74,7 +74,7 @@ def pack(columns: Mapping[str, Sequence[Any]]) -> tuple[tuple[str, ...], bytes]:
     formats, values = [], b""
     for column in columns.values():
         kinds = {type(value) for value in column}
-        if kinds <= {int}:
+        if kinds <= {int} and all(-(2**63) <= value < 2**63 for value in column):
             formats.append("i8")
             values += struct.pack(f"<{len(column)}q", *column)
         elif kinds <= {float}:

@@ -1,4 +1,3 @@
-import json
 import math
 import struct
 import tracemalloc
@@ -13,7 +12,7 @@ from crucible_trace_otel.errors import FormatError
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 from crucible_trace_otel.trace.spans import Trace, TraceEvent
-from crucible_trace_otel.trace.steps import StepRows, decode_window, step_rows
+from crucible_trace_otel.trace.steps import decode_window, step_rows
 from tests.trace.builders import START_NS, TraceBuilder, digits, pack, window
 
 MILLISECOND = 1_000_000
@@ -21,18 +20,16 @@ MILLISECOND = 1_000_000
 
 def test_every_step_comes_back_in_order_with_its_epoch():
     first, second = START_NS + 2_700 * MILLISECOND, START_NS + 4_700 * MILLISECOND
-    assert step_rows(digits()) == StepRows(
-        rows=(
-            {"epoch": 0, "step": 0, "time_ns": first - 2 * MILLISECOND, "loss": 2.0},
-            {"epoch": 0, "step": 1, "time_ns": first - MILLISECOND, "loss": 1.0},
-            {"epoch": 0, "step": 2, "time_ns": first, "loss": 2 / 3},
-            {"epoch": 1, "step": 3, "time_ns": second - 2 * MILLISECOND, "loss": 0.5},
-            {"epoch": 1, "step": 4, "time_ns": second - MILLISECOND, "loss": 0.4},
-            {"epoch": 1, "step": 5, "time_ns": second, "loss": 1 / 3},
-        ),
-        missing=0,
-        columns=("step", "time_ns", "epoch", "loss"),
+    steps = step_rows(digits())
+    assert steps.rows == (
+        {"epoch": 0, "step": 0, "time_ns": first - 2 * MILLISECOND, "loss": 2.0},
+        {"epoch": 0, "step": 1, "time_ns": first - MILLISECOND, "loss": 1.0},
+        {"epoch": 0, "step": 2, "time_ns": first, "loss": 2 / 3},
+        {"epoch": 1, "step": 3, "time_ns": second - 2 * MILLISECOND, "loss": 0.5},
+        {"epoch": 1, "step": 4, "time_ns": second - MILLISECOND, "loss": 0.4},
+        {"epoch": 1, "step": 5, "time_ns": second, "loss": 1 / 3},
     )
+    assert (len(steps), steps.missing, steps.columns) == (6, 0, ("step", "time_ns", "epoch", "loss"))
 
 
 def test_a_step_segment_inside_an_epoch_knows_the_epoch():
@@ -221,5 +218,6 @@ def test_a_compressed_column_that_is_damaged_is_an_error_and_inflates_no_further
 def test_a_trace_without_windows_has_no_rows():
     build = TraceBuilder()
     build.add(spans.EPOCH, events=(TraceEvent("note", 1),))
-    assert step_rows(build.trace()) == StepRows((), 0, ("step", "time_ns"))
-    assert json.dumps(step_rows(build.trace()).rows) == "[]"
+    steps = step_rows(build.trace())
+    assert (list(steps.rows), len(steps), steps.missing, steps.columns) == ([], 0, 0, ("step", "time_ns"))
+    assert (steps.to_csv(), steps.latest().columns) == ("", ("step", "time_ns"))
