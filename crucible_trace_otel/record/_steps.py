@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.record._guard import guarded, nothing
-from crucible_trace_otel.record._late import keep_late, place_of_late
-from crucible_trace_otel.record._operation import Operation, record_moment
+from crucible_trace_otel.record._late import place_of_late
+from crucible_trace_otel.record._operation import Operation, emit_event, record_moment
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._rows import CLOSED, OpenRows
 from crucible_trace_otel.record._values import printable, with_template
@@ -52,7 +53,7 @@ class Training(Operation):
             step: Its index in the run; one more than the last when not given.
             **numbers: What was measured, by name: `loss=0.3, learning_rate=0.01`. numpy and torch scalars are numbers.
         """
-        window, offset = CLOSED, -1
+        window, offset, raised = CLOSED, -1, None
         try:
             window = self._windows.current
             values = window.values_of(numbers)
@@ -76,9 +77,11 @@ class Training(Operation):
                 window.pack(window.memory, offset, step, now, *values, window.tag + offset)
                 if window.is_open or not self._windows.is_late(window, offset):
                     return
-        except Exception:  # noqa: BLE001, S110 - a value that does not fit, or whose methods raise: it is looked at below
-            pass
+        except Exception as error:  # noqa: BLE001 - a value that does not fit, or whose methods raise: it is looked at below
+            raised = error
         self._look_at_step(window, offset, misplaced, step, numbers)
+        if raised is not None:
+            let_through(raised)
 
     def step_recorder(self, *names: str) -> Callable[..., None]:
         """A function that records one step each time it is called with the values of `names`, in their order.
@@ -96,7 +99,7 @@ class Training(Operation):
 
         def record(*values: Any) -> None:
             nonlocal window
-            step, offset, before = None, -1, window
+            step, offset, before, raised = None, -1, window, None
             try:
                 now = _clock() + before.clock
                 if type(sum(values, 0.0)) in before.sums and now < before.until and before.offset < before.last:
@@ -108,11 +111,13 @@ class Training(Operation):
                     before.pack(before.memory, offset, step, now, *values, before.tag + offset)
                     if before.is_open or not self._windows.is_late(before, offset):
                         return
-            except Exception:  # noqa: BLE001, S110 - as above
-                pass
+            except Exception as error:  # noqa: BLE001 - as above
+                raised = error
             self._look_at_values(before, offset, step, names, values)
             latest = self._windows.current
             window = latest if latest.names == names else CLOSED
+            if raised is not None:
+                let_through(raised)
 
         return record
 
@@ -154,7 +159,7 @@ class Training(Operation):
             self._windows.add(event_name, step, numbers)
         elif self._run.ended:
             values = with_template(attr.CRUCIBLE_WINDOW_LAST_TEMPLATE, doubles(numbers))
-            keep_late(self._run, event_name, {attr.CRUCIBLE_TRAINING_STEP_INDEX: step, **values})
+            emit_event(self._run, event_name, {attr.CRUCIBLE_TRAINING_STEP_INDEX: step, **values})
         else:
             place_of_late(self)
             index = self._given.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from crucible_trace_otel._interruption import is_from_handler
 from crucible_trace_otel.journal.series import ColumnSummary, described
 from crucible_trace_otel.journal.slots import MOST_ROWS, KeptWindow, WindowHead
 from crucible_trace_otel.record._guard import guarded, nothing
@@ -200,17 +201,29 @@ class StepWindows:
 
     @guarded(nothing)
     def _close(self, key: tuple[str, tuple[str, ...]], reason: str) -> None:
-        window = self._open.pop(key)
+        window = self._open[key]
         window.shut()
+        try:
+            self._store(window, reason)
+        except Exception as error:
+            if is_from_handler(error):  # once more: its rows are those of calls that have returned
+                self._store(window, reason)
+            raise
+        finally:
+            self._open.pop(key, None)
+
+    def _store(self, window: OpenRows, reason: str) -> None:
+        """Emit a window that takes no more rows, unless that is done, and give its room back."""
         columns = window.taken()
-        if columns:
+        if columns and not window.is_told:
             attributes, numbers = described(columns, reason)
             at = columns["step"][-1], columns["time_ns"][-1]
+            holder = self._holder(at[1])
+            self._emit(window, _marked(attributes, window.repairs), holder, at[1])
+            window.is_told = True
             for totals in self._totals:
                 for name, column in numbers.items():
                     totals.add(name, column, at)
-            holder = self._holder(at[1])
-            self._emit(window, _marked(attributes, window.repairs), holder, at[1])
         if window.slot is not None and not window.missing:
             window.keeper.free(window.slot)
 
