@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 
+from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.journal.keyvalues import append_attributes
 from crucible_trace_otel.journal.repairing import Repairs, count, identifier, text_bytes, time_bytes
 from crucible_trace_otel.journal.wire import bytes_field, varint, varint_field
@@ -50,7 +51,8 @@ def encode_span(span: ReadableSpan, *, ended: bool = True) -> bytes:
     """
     try:
         return _span(span, ended=ended)
-    except Exception:  # noqa: BLE001 - a span may be of a foreign class, and hold any object
+    except Exception as error:  # noqa: BLE001 - a span may be of a foreign class, and hold any object
+        let_through(error)
         return _least(span, ended=ended)
 
 
@@ -204,7 +206,8 @@ def _least(span: Any, *, ended: bool) -> bytes:
 def _read(owner: Any, name: str) -> Any:
     try:
         return getattr(owner, name, None)
-    except Exception:  # noqa: BLE001 - any object may be given
+    except Exception as error:  # noqa: BLE001 - any object may be given
+        let_through(error)
         return None
 
 
@@ -225,7 +228,8 @@ def _times(start: Any, end: Any, repairs: Repairs, *, ended: bool) -> bytes:
 def _kind(kind: Any, repairs: Repairs) -> bytes:
     try:
         return b"0" + varint(SpanKind(kind).value + 1)
-    except Exception:  # noqa: BLE001 - any object may be given
+    except Exception as error:  # noqa: BLE001 - any object may be given
+        let_through(error)
         repairs["span.kind"] = RepairReason.TYPE
         return b"0\x01"
 
@@ -236,7 +240,8 @@ def _status(status: Any, repairs: Repairs) -> bytes:
         if code is StatusCode.UNSET and description is None:
             return b"z\x00"
         return bytes_field(15, _text(b"\x12", description, "span.status", repairs) + varint_field(3, code.value))
-    except Exception:  # noqa: BLE001 - any object may be given
+    except Exception as error:  # noqa: BLE001 - any object may be given
+        let_through(error)
         repairs["span.status"] = RepairReason.TYPE
         return b"z\x00"
 
@@ -255,7 +260,8 @@ def _link(link: Any) -> bytes | None:
             parts.append(varint_field(5, count(link.dropped_attributes)))
         append_attributes(link.attributes, _LINK_ATTRIBUTE, parts, repairs)
         return b"".join(parts)
-    except Exception:  # noqa: BLE001 - a link may be of a foreign class
+    except Exception as error:  # noqa: BLE001 - a link may be of a foreign class
+        let_through(error)
         return None
 
 
@@ -263,7 +269,8 @@ def _event_of(event: Any, span_start: Any) -> bytes | None:
     """A Span.Event message; None for one that raises when it is read."""
     try:
         return _event(event.name, event.timestamp, event.attributes, event.dropped_attributes, span_start)
-    except Exception:  # noqa: BLE001 - an event may be of a foreign class
+    except Exception as error:  # noqa: BLE001 - an event may be of a foreign class
+        let_through(error)
         return None
 
 
@@ -271,7 +278,8 @@ def _event(name: Any, time_ns: Any, attributes: Any, dropped: Any = 0, instead: 
     repairs: Repairs = {}
     try:
         moment = time_ns.to_bytes(8, "little")
-    except Exception:  # noqa: BLE001 - no integer, or one below 0 or above 64 bits
+    except Exception as error:  # noqa: BLE001 - no integer, or one below 0 or above 64 bits
+        let_through(error)
         moment = time_bytes(time_ns, "event.time", repairs, instead)
     parts = [b"\t", moment, _text(b"\x12", name, "event.name", repairs)]
     if dropped:
@@ -299,7 +307,8 @@ def _remembered(thing: object, encode: Callable[[Any], bytes]) -> bytes:
         return message
     try:
         message = _NOTHING if thing is None else encode(thing)
-    except Exception:  # noqa: BLE001 - it may be of a foreign class
+    except Exception as error:  # noqa: BLE001 - it may be of a foreign class
+        let_through(error)
         message = _NOTHING
     if len(_shells) >= _MOST_SHELLS:
         _shells.clear()

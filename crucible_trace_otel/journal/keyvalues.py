@@ -9,6 +9,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any, Final
 
+from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.journal.repairing import Repairs, any_value, text_bytes
 from crucible_trace_otel.journal.wire import bytes_field, varint
 from crucible_trace_otel.semconv import attributes as attr
@@ -104,7 +105,8 @@ def _copied(given: Any, repairs: Repairs) -> dict[Any, Any]:
     try:
         copied = {} if given is None else given.copy()
         return copied if type(copied) is dict else dict(copied)
-    except Exception:  # noqa: BLE001 - any mapping may be given, and its methods may do anything
+    except Exception as error:  # noqa: BLE001 - any mapping may be given, and its methods may do anything
+        let_through(error)
         try:
             return dict(given.items())
         except Exception:  # noqa: BLE001

@@ -1,8 +1,9 @@
 """Who writes a segment, and whether that process still lives.
 
 A pid alone says little: it is used again, and it means nothing in another container or on another machine. A process is
-known by its pid, its start time, the boot of its kernel and its pid namespace; where those cannot be compared, the lock
-on its newest segment decides, and where there are no locks, how long ago it touched that segment.
+known by its pid, its start time, the boot of its kernel and its pid namespace, the program by where its stack lies,
+which `exec` changes. Where those cannot be compared, the lock on its newest segment decides, and where there are no
+locks, how long ago it touched that segment.
 """
 
 import os
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from enum import Enum
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,9 +38,10 @@ class Life(Enum):
 def identity() -> dict[str, Any]:
     """Who this process is, for the first record of each of its segments; what the system does not tell is None.
 
-    `started` is in clock ticks since the boot.
+    `started` is in clock ticks since the boot; `program` differs once another one has been executed in the process.
     """
-    return {"pid": os.getpid(), "started": _started("self"), **_place()}
+    fields = _stat_fields("self")
+    return {"pid": os.getpid(), "started": _start_in(fields), "program": _program_in(fields), **_place()}
 
 
 def is_of_this_host(note: Mapping[str, Any]) -> bool:
@@ -56,7 +59,7 @@ def life_of(note: Mapping[str, Any], newest_segment: Path) -> Life:
     """
     place = _place()
     if _sees_pid(note, place):
-        seen = _life_of_pid(note["pid"], note.get("started"))
+        seen = _life_of_pid(note)
         if seen is not Life.UNKNOWN:
             return seen
     locked = is_locked(newest_segment)
@@ -86,7 +89,7 @@ def pidfd_of(note: Mapping[str, Any]) -> int | None:
     except OSError:
         return None
     # From here on the pid cannot become another process's unseen.
-    if _life_of_pid(note["pid"], note["started"]) is Life.ALIVE:
+    if _life_of_pid(note) is Life.ALIVE:
         return fd
     os.close(fd)
     return None
@@ -123,12 +126,14 @@ def _sees_pid(note: Mapping[str, Any], place: Mapping[str, Any]) -> bool:
     return os.name == "posix" and same and type(pid) is int and 0 < pid < _MOST_PID
 
 
-def _life_of_pid(pid: int, started: object) -> Life:
-    """Whether process `pid` is the one that started then; UNKNOWN where a pid is all that can be compared."""
+def _life_of_pid(note: Mapping[str, Any]) -> Life:
+    """Whether the process of that pid is the writer; UNKNOWN where a pid is all that can be compared."""
+    pid, started = note["pid"], note.get("started")
     fields = _stat_fields(str(pid))  # once: the process may be gone the next time
     now = _start_in(fields)
     if now is not None and started is not None:
-        return Life.ALIVE if now == started and not _is_zombie(pid, fields) else Life.DEAD
+        is_same = now == started and not _runs_another(note, fields)
+        return Life.ALIVE if is_same and not _is_zombie(pid, fields) else Life.DEAD
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -138,8 +143,16 @@ def _life_of_pid(pid: int, started: object) -> Life:
     return Life.UNKNOWN
 
 
-def _started(process: str) -> int | None:
-    return _start_in(_stat_fields(process))
+def _runs_another(note: Mapping[str, Any], fields: list[str]) -> bool:
+    """Whether a process has executed another program since; not known of a process of another user."""
+    program = _program_in(fields)
+    return program is not None and note.get("program") is not None and note["program"] != program
+
+
+def _program_in(fields: list[str]) -> str | None:
+    """A digest of where the stack lies, at random for each program; the place itself is nobody else's business."""
+    stack = fields[25] if len(fields) > 25 else "0"  # noqa: PLR2004 - field 28 of all; 0 where it may not be read
+    return None if stack == "0" else sha256(f"{fields[19]} {stack}".encode()).hexdigest()[:8]
 
 
 def _start_in(fields: list[str]) -> int | None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
+from crucible_trace_otel._interruption import is_from_handler, let_through
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.journal.encoder import encode_resource, encode_scope, encode_span
 from crucible_trace_otel.journal.opening import OpenSpans
@@ -77,7 +78,10 @@ class JournalSpanProcessor(SpanProcessor):
                 self._keep(self.open.at_once(span))
             if not self.ticker.is_running:
                 self.ticker.start()
-        except Exception as error:  # noqa: BLE001 - whatever fails here must not reach the code that starts a span
+        except Exception as error:
+            if is_from_handler(error):
+                self.open.ended(span)  # whoever starts it does not get it, and so cannot end it
+                raise
             warn_once(f"open {type(error).__name__}", f"The start of {span.name!r} could not be stored: {error}.")
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -92,6 +96,8 @@ class JournalSpanProcessor(SpanProcessor):
             TRACES.add(context.trace_id, context.span_id, len(encoded) + len(resource) + len(scope))
         except Exception as error:  # noqa: BLE001 - whatever fails here must not reach the code that ends a span
             self._store_after(error, span)
+            self.open.ended(span)
+            let_through(error)
         except BaseException:  # Ctrl-C in the middle: the span is kept all the same, and the exception goes on
             if encode_span(span) not in self.writer.segments.recent:
                 self.on_end(span)
@@ -101,6 +107,7 @@ class JournalSpanProcessor(SpanProcessor):
             if not self.ticker.is_running:
                 self.ticker.start()
         except Exception as error:  # noqa: BLE001 - the span is stored
+            let_through(error)
             warn_once(f"after {type(error).__name__}", f"What follows the end of {span.name!r} failed: {error}.")
 
     def _store_after(self, error: Exception, span: ReadableSpan) -> None:

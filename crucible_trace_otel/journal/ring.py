@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
+from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.journal import files
 from crucible_trace_otel.journal.layout import ring_of
@@ -150,6 +151,7 @@ class StepRing:
                 self._tried = path
                 self._file = MappedFile(path, _SLOTS * _SLOT)
             except Exception as error:  # noqa: BLE001 - once is enough, whatever it was
+                let_through(error)
                 self._is_refused = True
                 warn_once(
                     f"steps {self._segments.directory}",

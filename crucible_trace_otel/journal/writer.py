@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from crucible_trace_otel._interruption import is_from_handler
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.journal.reader import span_ids
 from crucible_trace_otel.journal.records import RecordType, json_payload
@@ -107,6 +108,10 @@ class JournalWriter:
             self._refused(error, kind, payload)
 
     def _refused(self, error: OSError, kind: RecordType, content: Any) -> None:
+        if is_from_handler(error):  # a TimeoutError is an error of the system too
+            if _message(content) not in self.segments.recent:
+                self._wait(kind, content)
+            raise error
         self._why = error.strerror or str(error)
         directory = self.segments.directory
         warn_once(
@@ -132,7 +137,7 @@ class JournalWriter:
     def _wait(self, kind: RecordType, content: Any) -> None:
         with self._lock:
             self._waiting.append((kind, content))
-            self.segments.recent.append(content if isinstance(content, bytes) else content[2])
+            self.segments.recent.append(_message(content))
             self._bytes += _size(content)
             while self._bytes > _MOST_WAITING and len(self._waiting) > 2:  # noqa: PLR2004 - one may be being written
                 self._lose(1 if self._is_draining else 0)
@@ -234,6 +239,12 @@ class JournalWriter:
     def forget(self) -> None:
         """In a forked child: what waits is the parent's to write."""
         self._start()
+
+
+def _message(content: Any) -> bytes:
+    """What `recent` holds of a record."""
+    message: bytes = content if isinstance(content, bytes) else content[2]
+    return message
 
 
 def _size(content: Any) -> int:

@@ -5,6 +5,7 @@ from functools import wraps
 from inspect import signature
 from typing import Any, ParamSpec, TypeVar
 
+from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._values import printable
 
@@ -18,7 +19,7 @@ def guarded(fallback: Callable[..., R]) -> Callable[[Callable[P, R]], Callable[P
     """Make a recording function report its own failure as one warning and return `fallback(*its arguments)`.
 
     This includes calls with arguments it does not know: a misspelt keyword on the third day of a training run
-    must not end the run.
+    must not end the run. What a signal handler of the program raises meanwhile is no failure of ours, and goes on.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -27,6 +28,7 @@ def guarded(fallback: Callable[..., R]) -> Callable[[Callable[P, R]], Callable[P
             try:
                 return function(*args, **kwargs)
             except Exception as error:  # noqa: BLE001 - that is what it is for
+                let_through(error)
                 name = function.__qualname__.lstrip("_")
                 reason = f"{type(error).__name__}: {printable(error)}"
                 warn_once(

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from crucible_trace_otel.errors import warn_once
-from crucible_trace_otel.record._values import clean
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
 
 if TYPE_CHECKING:
     from crucible_trace_otel.record._operation import Operation
 
-__all__ = ["keep_late", "place_of", "place_of_late"]
+__all__ = ["as_late", "place_of", "place_of_late"]
 
 _MOST = 32  # on one operation: what is late must not push out, at the SDK's limit, what was in time
 _TOO_MANY = "records that came after the end of what they belong to"
@@ -39,19 +38,22 @@ def place_of_late(operation: "Operation") -> "Operation | None":
     return around
 
 
-def keep_late(operation: "Operation", name: str | None, attributes: Mapping[str, Any]) -> None:
-    """Keep an event, or attributes without a name, of an operation that has ended."""
+def as_late(
+    operation: "Operation", name: str, attributes: Mapping[str, Any]
+) -> tuple["Operation", str, dict[str, Any]]:
+    """An event of an operation that has ended as one of the operation that keeps it; its own where none does.
+
+    Args:
+        operation: It has ended.
+        name: Of the event; empty for attributes alone.
+        attributes: Of the event.
+    """
     around = place_of_late(operation)
     if around is None:
-        return
-    around.late += 1
+        return operation, name, {}
+    around.late += 1  # what came after the end of operations inside it
     if around.late > _MOST:
-        dropped: dict[str, int | str] = {
-            attr.CRUCIBLE_DROPPED_COUNT: around.late - _MOST,
-            attr.CRUCIBLE_DROPPED_REASON: _TOO_MANY,
-        }
-        around.span.set_attributes(dropped)
-        return
-    known = {attr.CRUCIBLE_LATE_EVENT_ID: operation.event_id, attr.CRUCIBLE_LATE_NAME: name}
-    said = clean({attr.CRUCIBLE_ABOUT: operation.about, **attributes, **known})
-    around.span.add_event(events.RECORDED_LATE, said, around._now_ns())
+        around.set({attr.CRUCIBLE_DROPPED_COUNT: around.late - _MOST, attr.CRUCIBLE_DROPPED_REASON: _TOO_MANY})
+        return operation, name, {}
+    known = {attr.CRUCIBLE_LATE_EVENT_ID: operation.event_id, attr.CRUCIBLE_LATE_NAME: name or None}
+    return around, events.RECORDED_LATE, {attr.CRUCIBLE_ABOUT: operation.about, **attributes, **known}

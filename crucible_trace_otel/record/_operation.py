@@ -16,13 +16,14 @@ from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 
+from crucible_trace_otel._interruption import is_from_handler
 from crucible_trace_otel.record._calls import traced
 from crucible_trace_otel.record._context import Placed, context_of, living_context, operation_in, placed_in
 from crucible_trace_otel.record._event_log import is_logged
 from crucible_trace_otel.record._failure import Outcome, exception_attributes, hand_over, is_recorded, outcome_of
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id, trace_id_requested
-from crucible_trace_otel.record._late import keep_late, place_of
+from crucible_trace_otel.record._late import as_late, place_of
 from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, remember
 from crucible_trace_otel.record._metrics import measure_event, measure_span
 from crucible_trace_otel.record._recorded import Recorded
@@ -81,8 +82,7 @@ class Operation:
     _causes: Causes
     _parts: "RunParts | None" = None  # of the training run it is inside of, or is
     _part: "RunPart | None" = None
-    _started_at = _clock_offset = _last_child_end = _process = 0
-    late = 0  # how much came after the end of operations inside it, to be kept here
+    _started_at = _clock_offset = _last_child_end = _process = late = 0
 
     def __init__(
         self,
@@ -180,16 +180,15 @@ class Operation:
     def set(self, attributes: Mapping[str, Any]) -> None:
         """Set convention attributes, coerced; a None is left out."""
         if self.span.is_recording() and self._is_here():
-            for key, value in clean(attributes, self._repairs).items():
-                self.span.set_attribute(key, value)
+            self.span.set_attributes(clean(attributes, self._repairs))
         elif self.ended:
-            keep_late(self, None, attributes)
+            emit_event(self, "", attributes)
 
     @guarded(nothing)
     def link(self, link_type: str, target: LinkTarget) -> None:
         """Add a causal link; after its end it is kept as what is late."""
         if self.ended:
-            keep_late(self, None, causes_of(self.event_id, links={link_type: target}).attributes())
+            emit_event(self, "", causes_of(self.event_id, links={link_type: target}).attributes())
         elif self.span.is_recording():
             link = self._causes.add(self.event_id, link_type, target)
             if link is not None and self._may_link(link.context):
@@ -227,6 +226,14 @@ class Operation:
 
     @guarded(nothing)
     def _begin(self, inside: "Operation | None") -> None:
+        try:
+            self._start_span(inside)
+        except BaseException as error:
+            if not isinstance(error, Exception) or is_from_handler(error):  # a block that is not entered is not left
+                self._finish(error)
+            raise
+
+    def _start_span(self, inside: "Operation | None") -> None:
         if self._started_at or self.ended:
             return
         tracer = current_tracer()
@@ -291,15 +298,17 @@ class Operation:
                 self._before_end()
         finally:
             self.ended = True
-            self._leave()
             end = max(min(at_ns or now, now), self._started_at, self._last_child_end)
             if self._outer is not None:
                 self._outer._last_child_end = max(self._outer._last_child_end, end)
-            if self._is_here():
-                self.span.end(end)
-                measure_span(self.operation_name, self.span, end - self._started_at)
-                if self._part is not None:
-                    self._part.leave()
+            try:
+                self._leave()
+            finally:
+                if self._is_here():
+                    self.span.end(end)
+                    measure_span(self.operation_name, self.span, end - self._started_at)
+                    if self._part is not None:
+                        self._part.leave()
 
     def _is_here(self) -> bool:
         """Whether this process started it: a forked child leaves the spans of its parent to the parent."""
@@ -363,13 +372,13 @@ class Operation:
 @guarded(nothing)
 def emit_event(operation: Operation, name: str, attributes: Mapping[str, Any], time_ns: int | None = None) -> None:
     """Record an event of `operation`, as a span event, a log record, or both: the only place that adds span events."""
+    if operation.ended:
+        operation, name, attributes = as_late(operation, name, attributes)
     if operation.span.is_recording():
         cleaned, at = clean(attributes), time_ns or operation._now_ns()
         if not is_logged(operation.span, name, cleaned, at):
             operation.span.add_event(name, cleaned, at)
         measure_event(name, cleaned, operation.span)
-    elif operation.ended:
-        keep_late(operation, name, attributes)
 
 
 def record_moment(
@@ -382,10 +391,7 @@ def record_moment(
     depends_on: LinkTargets | None = None,
     links: Links | None = None,
 ) -> Recorded:
-    """Record something that happened at once inside `operation`, as a span of its own that others can link to.
-
-    After the end of `operation` it lies in the nearest one around it that goes on.
-    """
+    """Record something that happened at once inside `operation`, as a span of its own that others can link to."""
     about = one_line(subject)
     tracer = current_tracer()
     place = None if tracer is None else place_of(operation)

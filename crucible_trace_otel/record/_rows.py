@@ -30,8 +30,8 @@ class OpenRows:
 
     __slots__ = (
         *("event_name", "names", "columns", "number", "kinds", "values_of", "width", "sums", "keeper", "slot"),
-        *("memory", "pack", "size", "tag", "offset", "last", "clock"),
-        *("loss", "loss_at", "ceiling", "is_open", "opened_ns", "kept_ns", "missing", "rows", "repairs", "repeated"),
+        *("memory", "pack", "size", "tag", "offset", "last", "clock", "loss", "loss_at", "ceiling"),
+        *("is_open", "is_told", "opened_ns", "kept_ns", "missing", "rows", "repairs", "repeated"),
     )
 
     def __init__(self, event_name: str, names: tuple[str, ...], kinds: str) -> None:
@@ -55,7 +55,7 @@ class OpenRows:
         self.pack: Callable[..., None] = row_form("").pack_into
         self.size = 1
         self.tag = self.offset = self.last = self.clock = self.opened_ns = self.kept_ns = 0
-        self.is_open = True
+        self.is_open, self.is_told = True, False
         self.missing: set[int] = set()
         """Where a row was claimed and not yet stored when the window was closed."""
         self.rows: list[tuple[Any, ...]] = []

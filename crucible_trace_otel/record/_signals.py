@@ -5,8 +5,9 @@ from typing import Any
 
 from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._guard import guarded, nothing
-from crucible_trace_otel.record._late import keep_late, place_of_late
+from crucible_trace_otel.record._late import place_of_late
 from crucible_trace_otel.record._measured import Measured
+from crucible_trace_otel.record._operation import emit_event
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.record._windows import StepWindows
 from crucible_trace_otel.semconv import attributes as attr
@@ -122,7 +123,7 @@ class Signals(Measured):
             self._windows.add(event_name, step, numbers, is_repeated=is_repeated)
         elif self._run.ended:
             values = with_template(attr.CRUCIBLE_WINDOW_LAST_TEMPLATE, doubles(numbers))
-            keep_late(self._run, event_name, {attr.CRUCIBLE_TRAINING_STEP_INDEX: step, **values})
+            emit_event(self._run, event_name, {attr.CRUCIBLE_TRAINING_STEP_INDEX: step, **values})
         else:
             place_of_late(self)
             index = self._given.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX)

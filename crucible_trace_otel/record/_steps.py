@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._abnormal import HIGHEST, LOWEST
 from crucible_trace_otel.record._doubles import doubles
@@ -48,7 +49,7 @@ class Training(Signals):
                 and counted in its window.
             **numbers: What was measured, by name: `loss=0.3, learning_rate=0.01`. numpy and torch scalars are numbers.
         """
-        window, offset = CLOSED, -1
+        window, offset, raised = CLOSED, -1, None
         try:
             windows = self._windows
             window = windows.current
@@ -80,9 +81,11 @@ class Training(Signals):
                 window.pack(window.memory, offset, step, now, *values, window.tag + offset)
                 if window.is_open or not windows.is_late(window, offset):
                     return
-        except Exception:  # noqa: BLE001, S110 - a value that does not fit, or whose methods raise: it is looked at below
-            pass
+        except Exception as error:  # noqa: BLE001 - a value that does not fit, or whose methods raise: it is looked at below
+            raised = error
         self._look_at_step(window, offset, misplaced, step, numbers)
+        if raised is not None:
+            let_through(raised)
 
     @guarded(lambda *_, **__: nothing)
     def step_recorder(self, *names: str) -> Callable[..., None]:
@@ -102,7 +105,7 @@ class Training(Signals):
 
         def record(*values: Any) -> None:
             nonlocal window
-            step, offset, before = None, -1, window
+            step, offset, before, raised = None, -1, window, None
             try:
                 now = _clock() + before.clock
                 total = sum(values, 0.0)
@@ -122,11 +125,13 @@ class Training(Signals):
                     before.pack(before.memory, offset, step, now, *values, before.tag + offset)
                     if before.is_open or not windows.is_late(before, offset):
                         return
-            except Exception:  # noqa: BLE001, S110 - as above
-                pass
+            except Exception as error:  # noqa: BLE001 - as above
+                raised = error
             self._look_at_values(before, offset, step, names, values)
             latest = windows.current
             window = latest if latest.names == names else CLOSED
+            if raised is not None:
+                let_through(raised)
 
         return record
 

@@ -16,6 +16,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any, TypeAlias
 
+from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv.enums import RepairReason
 
@@ -59,7 +60,8 @@ def clean(given: Mapping[str, Any], repairs: Repairs | None = None) -> Cleaned:
         elif value is not None:
             try:
                 cleaned[key] = _value(value, key, repairs)
-            except Exception:  # noqa: BLE001 - any object may be given, and its methods may do anything
+            except Exception as error:  # noqa: BLE001 - any object may be given, and its methods may do anything
+                let_through(error)
                 cleaned[key] = printable(value)
                 repairs[key] = RepairReason.UNPRINTABLE
     if repairs:
@@ -75,7 +77,8 @@ def with_template(prefix: str, named: Mapping[Any, Any] | None, *, most_names: i
     """
     try:
         return _with_template(prefix, named, most_names)
-    except Exception:  # noqa: BLE001 - any object may be given, and its methods may do anything
+    except Exception as error:  # noqa: BLE001 - any object may be given, and its methods may do anything
+        let_through(error)
         return {f"{prefix}.value": f"<unreadable {type(named).__qualname__}>"}
 
 
@@ -86,7 +89,8 @@ def _with_template(prefix: str, named: Mapping[Any, Any] | None, most_names: int
     rest: dict[str, Any] = {}
     try:
         items = list(named.items())
-    except Exception:  # noqa: BLE001 - any mapping may be given, and its methods may do anything
+    except Exception as error:  # noqa: BLE001 - any mapping may be given, and its methods may do anything
+        let_through(error)
         return {f"{prefix}.value": named}
     for name, value in items:
         key = f"{prefix}.{printable(name) or '_'}"
@@ -122,7 +126,8 @@ def printable(value: object) -> str:
     """`value` as text that can be encoded, whatever its `__str__` does."""
     try:
         return _encodable(str(value))
-    except Exception:  # noqa: BLE001 - any object may be given, and its __str__ may do anything
+    except Exception as error:  # noqa: BLE001 - any object may be given, and its __str__ may do anything
+        let_through(error)
         return f"<unprintable {type(value).__qualname__}>"
 
 

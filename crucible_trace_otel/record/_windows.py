@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from crucible_trace_otel._interruption import is_from_handler
 from crucible_trace_otel.journal.series import ColumnSummary, described
 from crucible_trace_otel.journal.sizes import TRACES
 from crucible_trace_otel.journal.slots import KeptWindow, WindowHead
@@ -274,26 +275,37 @@ class StepWindows:
 
     @guarded(nothing)
     def _close(self, key: tuple[str, tuple[str, ...]], reason: str) -> None:
-        window = self._open.pop(key)
+        window = self._open[key]
         window.shut()
+        try:
+            self._store(window, reason)
+        except Exception as error:
+            if is_from_handler(error):  # once more: its rows are those of calls that have returned
+                self._store(window, reason)
+            raise
+        finally:
+            self._open.pop(key, None)
+
+    def _store(self, window: OpenRows, reason: str) -> None:
+        """Emit a window that takes no more rows, unless that is done, and give its room back."""
         taken = window.taken()
-        if taken:
+        if taken and not window.is_told:
             columns = self._read_held(window, taken)
             form = {"compact": self._policy.compact, "plain_arrays": self._policy.plain_arrays}
             attributes, numbers = described(columns, reason, **form)
+            if window.repeated:
+                attributes[attr.CRUCIBLE_WINDOW_REPEATED] = window.repeated
             at = columns["step"][-1], columns["time_ns"][-1]
+            holder = self._holder(at[1])
+            self._emit(window, _marked(attributes, window.repairs), holder, at[1])
+            window.is_told = True
+            self._meter.measure(window.event_name, columns, numbers, holder.span)
             for totals in self._totals:
                 for name, column in numbers.items():
                     totals.add(name, column, at)
-            holder = self._holder(at[1])
-            if window.repeated:
-                attributes[attr.CRUCIBLE_WINDOW_REPEATED] = window.repeated
-            self._emit(window, _marked(attributes, window.repairs), holder, at[1])
-            self._meter.measure(window.event_name, columns, numbers, holder.span)
+            self._watch.learn(window, columns)
         if window.slot is not None and not window.missing:
             window.keeper.free(window.slot)
-        if taken:
-            self._watch.learn(window, columns)
 
     def _read_held(self, window: OpenRows, columns: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
         """The columns with what was left on an accelerator, for which the host waits now; it may be abnormal too."""

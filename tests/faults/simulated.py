@@ -71,7 +71,7 @@ class World:
         self.acting: Process | None = None
         self.patch.setattr(segment, "identity", lambda: self.acting.note if self.acting else self.here)
         real = liveness._life_of_pid
-        self.patch.setattr(liveness, "_life_of_pid", lambda pid, started: self._life(pid, lambda: real(pid, started)))
+        self.patch.setattr(liveness, "_life_of_pid", lambda note: self._life(note["pid"], lambda: real(note)))
         self.patch.setattr(opening, "monotonic_ns", lambda: self.clock_ns)
         self.patch.setattr(processor, "Ticker", _StillTicker)
         self.patch.setattr(writer, "_MOST_WAITING", _MEMORY)

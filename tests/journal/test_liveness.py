@@ -41,7 +41,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def note_of(pid: int) -> dict[str, object]:
-    return {**identity(), "pid": pid, "started": liveness._started(str(pid))}
+    return {**identity(), "pid": pid, "started": liveness._start_in(liveness._stat_fields(str(pid))), "program": None}
 
 
 def test_this_process_lives(segment: Path) -> None:
