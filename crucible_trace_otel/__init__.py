@@ -25,8 +25,9 @@ from crucible_trace_otel.errors import (
     NotFoundError,
     StoreError,
 )
+from crucible_trace_otel.record._context import current_operation
 from crucible_trace_otel.record._files import StoredFile
-from crucible_trace_otel.record._operation import Operation, current_operation
+from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._policy import AbnormalStep, WindowPolicy
 from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record.deployment import Deployment, Inference, deployment, inference

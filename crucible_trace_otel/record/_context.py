@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from crucible_trace_otel.record._operation import Operation
     from crucible_trace_otel.record._parts import RunPart
 
-__all__ = ["Placed", "context_of", "living_context", "operation_in", "placed_in", "remote_parent"]
+__all__ = [
+    "Placed",
+    "context_of",
+    "current_operation",
+    "enclosing_context",
+    "living_context",
+    "operation_in",
+    "placed_in",
+    "remote_parent",
+]
 
 _CURRENT = context_api.create_key("crucible-operation")
 _LONGEST = 8_192
@@ -49,6 +58,21 @@ def living_context(leaving: "Operation | None" = None) -> Context:
             break
         here = operation._previous or Context()
     return here
+
+
+def current_operation() -> "Operation | None":
+    """The innermost operation of ours in the current context, foreign spans in between or not."""
+    return operation_in(living_context())
+
+
+def enclosing_context(here: Context, maker: "Operation | None") -> Context:
+    """What starts in `here`: that, or the context of the operation that made it where nothing here lies within that."""
+    around = operation_in(here)
+    while around is not None and around is not maker:
+        around = around._outer
+    if maker is None or around is maker or maker._context is None or maker.ended:
+        return here
+    return maker._context
 
 
 def remote_parent(context: Context) -> Context:

@@ -18,7 +18,17 @@ from crucible_trace_otel.record._values import one_line, printable
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv.enums import LinkType
 
-__all__ = ["Causes", "LinkTarget", "LinkTargets", "Linkable", "Links", "causes_of", "links_with", "remember"]
+__all__ = [
+    "Causes",
+    "LinkTarget",
+    "LinkTargets",
+    "Linkable",
+    "Links",
+    "causes_of",
+    "links_with",
+    "may_link",
+    "remember",
+]
 
 
 class Linkable(Protocol):
@@ -62,6 +72,13 @@ class _Known:
 
 
 _known: OrderedDict[str, _Known] = OrderedDict()
+
+
+def may_link(there: SpanContext, parent: SpanContext, own_trace_id: int) -> bool:
+    """Whether viewers read a link to `there` right: not to the own parent, and not from a root into its own trace."""
+    if parent.is_valid:
+        return (there.trace_id, there.span_id) != (parent.trace_id, parent.span_id)
+    return there.trace_id != own_trace_id
 
 
 def remember(record: Linkable, causes: "Causes") -> None:

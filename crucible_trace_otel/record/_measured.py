@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
+from crucible_trace_otel.record._context import current_operation
 from crucible_trace_otel.record._guard import forgiving, guarded
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._measures import Measures, Phase
-from crucible_trace_otel.record._operation import Operation, current_operation
+from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._tracking import Tracked
 from crucible_trace_otel.record.validation import ValidationRun
 from crucible_trace_otel.semconv import attributes as attr

@@ -18,24 +18,25 @@ from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 
 from crucible_trace_otel._interruption import is_from_handler
 from crucible_trace_otel.record._calls import traced
-from crucible_trace_otel.record._context import Placed, context_of, living_context, operation_in, placed_in
+from crucible_trace_otel.record._context import context_of, enclosing_context, living_context, operation_in, placed_in
 from crucible_trace_otel.record._event_log import is_logged
 from crucible_trace_otel.record._failure import Outcome, exception_attributes, hand_over, is_recorded, outcome_of
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id, trace_id_requested
 from crucible_trace_otel.record._late import as_late, place_of
-from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, remember
+from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, may_link, remember
 from crucible_trace_otel.record._metrics import measure_event, measure_span
 from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record._tracer import current_tracer
 from crucible_trace_otel.record._values import Repairs, clean, one_line
 from crucible_trace_otel.semconv import attributes as attr
 
-__all__ = ["Operation", "current_operation", "emit_event", "record_moment"]
+__all__ = ["Operation", "emit_event", "record_moment"]
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from crucible_trace_otel.record._context import Placed
     from crucible_trace_otel.record._parts import RunPart, RunParts
 
 _GAP_NS = 1_000  # viewers' critical paths drop spans that share a boundary
@@ -46,11 +47,6 @@ _WHEN_STARTED = (
     *("event_id", "ended", "span", "_outer", "_context", "_previous", "_parent", "_causes"),
     *("_started_at", "_clock_offset", "_last_child_end", "_process", "late", "_parts", "_part"),
 )
-
-
-def current_operation() -> "Operation | None":
-    """The innermost operation of ours in the current context, foreign spans in between or not."""
-    return operation_in(living_context())
 
 
 class Operation:
@@ -191,7 +187,7 @@ class Operation:
             emit_event(self, "", causes_of(self.event_id, links={link_type: target}).attributes())
         elif self.span.is_recording():
             link = self._causes.add(self.event_id, link_type, target)
-            if link is not None and self._may_link(link.context):
+            if link is not None and may_link(link.context, self._parent, self.span_context.trace_id):
                 self.span.add_link(link.context, link.attributes)
             self.set(self._causes.attributes())
 
@@ -241,7 +237,7 @@ class Operation:
             self._started_at = _UNRECORDED
             return
         self._previous = living_context() if inside is None else inside._context or Context()
-        base = self._base_context()
+        base = enclosing_context(self._previous, self._within)
         self._outer = operation_in(base)
         if self._outer is not None:
             self._outer._settle()
@@ -270,7 +266,7 @@ class Operation:
                 self._span_name,
                 base,
                 attributes=clean(attributes, self._repairs),
-                links=[link for link in self._causes.links if self._may_link(link.context, requested)],
+                links=[link for link in self._causes.links if may_link(link.context, self._parent, requested or 0)],
                 start_time=self._started_at,
             )
         if self._part is not None:
@@ -335,17 +331,7 @@ class Operation:
         """Attributes that tell the outcome in the words of the room; for the rooms to override."""
         return {}
 
-    def _base_context(self) -> Context:
-        """The context it starts in: the current one, or that of what made it where nothing here lies within that."""
-        here = self._previous or Context()
-        around = operation_in(here)
-        while around is not None and around is not self._within:
-            around = around._outer
-        if self._within is None or around is self._within or self._within._context is None or self._within.ended:
-            return here
-        return self._within._context
-
-    def _place(self, base: Context) -> Placed:
+    def _place(self, base: Context) -> "Placed":
         """The context its span starts in: `base`, unless the trace of that is full."""
         return placed_in(self._outer, base)
 
@@ -356,12 +342,6 @@ class Operation:
             return self._now_ns()
         self._clock_offset = self._outer._clock_offset
         return max(self._now_ns(), self._outer._last_child_end + _GAP_NS)
-
-    def _may_link(self, there: SpanContext, own_trace_id: int | None = None) -> bool:
-        """Whether viewers read such a link right: not to the own parent, and not from a root into its own trace."""
-        if self._parent.is_valid:
-            return (there.trace_id, there.span_id) != (self._parent.trace_id, self._parent.span_id)
-        return there.trace_id != (own_trace_id or self.span_context.trace_id)
 
     def _leave(self) -> None:
         """Stop being current, if it is: by attaching what was there before, which no other context can forbid."""

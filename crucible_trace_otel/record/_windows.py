@@ -3,7 +3,6 @@
 A span event a step would be dropped from the 129th on, silently, by the SDK's default limits.
 """
 
-import math
 import os
 import threading
 import weakref
@@ -14,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from crucible_trace_otel._interruption import is_from_handler
-from crucible_trace_otel.journal.series import ColumnSummary, described
+from crucible_trace_otel.journal.series import described
 from crucible_trace_otel.journal.sizes import TRACES
 from crucible_trace_otel.journal.slots import KeptWindow, WindowHead
 from crucible_trace_otel.record._abnormal import StepWatch, told
@@ -25,12 +24,13 @@ from crucible_trace_otel.record._operation import Operation, emit_event
 from crucible_trace_otel.record._parts import has_outgrown
 from crucible_trace_otel.record._policy import AbnormalStep
 from crucible_trace_otel.record._rows import CLOSED, OpenRows, kinds_of
-from crucible_trace_otel.record._values import Repairs, clean, with_template
+from crucible_trace_otel.record._totals import StepTotals
+from crucible_trace_otel.record._values import Repairs, clean
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 from crucible_trace_otel.semconv.enums import AbnormalKind, WindowReason
 
-__all__ = ["StepSegment", "StepTotals", "StepWindows", "keep_what_waits"]
+__all__ = ["StepSegment", "StepWindows", "keep_what_waits"]
 
 _SECOND_NS = 1_000_000_000
 _MOST_LAYOUTS = 8
@@ -40,7 +40,6 @@ _SEGMENT_NS = (30 * _SECOND_NS, 600 * _SECOND_NS)
 _ATTRIBUTE_SIZE = 64  # bytes of one of a window's statistics, about
 _ROWS_SHOWN = 10  # with an abnormal step
 _PLAIN = frozenset({int, float})
-_MOST_DESCRIBED = 20  # means of numbers on a span: their attributes must stay under the SDK's 128
 _windows: "weakref.WeakSet[StepWindows]" = weakref.WeakSet()
 
 
@@ -52,33 +51,6 @@ class StepSegment(Operation):
     def __init__(self, owner: Operation, number: int) -> None:
         index = owner._given.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX)
         super().__init__(f"{owner.about}, part {number}", attributes={attr.CRUCIBLE_TRAINING_EPOCH_INDEX: index})
-
-
-class StepTotals:
-    """Mean and last value of every number over all windows of a span, for queries that see span attributes only."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, tuple[int, float]] = {}
-        self.last: dict[str, float] = {}
-        self._last_at: dict[str, tuple[int, int]] = {}
-
-    def add(self, name: str, column: ColumnSummary, at: tuple[int, int]) -> None:
-        """Take in one column of a window whose last row has the step and time `at`: windows close in any order."""
-        number, total = self.sums.get(name, (0, 0.0))
-        self.sums[name] = (number + column.finite, total + column.total)
-        if at >= self._last_at.get(name, at):
-            self.last[name], self._last_at[name] = column.last, at
-
-    def means(self) -> dict[str, float]:
-        """The mean of the finite values of each number; NaN where there were none."""
-        return {name: total / number if number else math.nan for name, (number, total) in self.sums.items()}
-
-    def attributes(self) -> dict[str, Any]:
-        """Mean and last value of each number, of the first twenty names."""
-        means = dict(list(self.means().items())[:_MOST_DESCRIBED])
-        last = {name: self.last[name] for name in means}
-        means = with_template(attr.CRUCIBLE_WINDOW_MEAN_TEMPLATE, means)
-        return {**means, **with_template(attr.CRUCIBLE_WINDOW_LAST_TEMPLATE, last)}
 
 
 class StepWindows:

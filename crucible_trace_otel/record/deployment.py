@@ -10,10 +10,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from crucible_trace_otel.record._context import current_operation
 from crucible_trace_otel.record._files import ModelLoad, StoredFile, saved_at
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._links import Links, LinkTarget, LinkTargets, links_with
-from crucible_trace_otel.record._operation import Operation, current_operation
+from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.semconv.enums import LinkType

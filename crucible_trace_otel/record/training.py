@@ -29,8 +29,9 @@ from crucible_trace_otel.record._policy import WindowPolicy, policy_of
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._resuming import beginning_of, tell_of_resuming
 from crucible_trace_otel.record._steps import Training, as_step, short
+from crucible_trace_otel.record._totals import StepTotals
 from crucible_trace_otel.record._values import printable, with_template
-from crucible_trace_otel.record._windows import StepTotals, StepWindows
+from crucible_trace_otel.record._windows import StepWindows
 from crucible_trace_otel.record.facts import Dataset, Model, run_facts
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans

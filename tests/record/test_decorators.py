@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record._operation import current_operation
+from crucible_trace_otel.record._context import current_operation
 from crucible_trace_otel.semconv import attributes as attr
 from tests.record.reading import Recording, node
 

@@ -13,7 +13,7 @@ import pytest
 from opentelemetry import trace as trace_api
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record._operation import current_operation
+from crucible_trace_otel.record._context import current_operation
 from crucible_trace_otel.semconv import attributes as attr
 from tests.record.reading import Recording, node, said
 
