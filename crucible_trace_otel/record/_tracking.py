@@ -6,9 +6,10 @@ from contextlib import suppress
 from operator import index
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from crucible_trace_otel.record._context import current_operation
 from crucible_trace_otel.record._failure import exception_attributes, hand_over
 from crucible_trace_otel.record._guard import guarded, nothing
-from crucible_trace_otel.record._operation import current_operation, emit_event
+from crucible_trace_otel.record._operation import emit_event
 from crucible_trace_otel.record._progress import Bar, progress_bar
 
 if TYPE_CHECKING:
