@@ -10,6 +10,7 @@ from crucible_trace_otel.record._digests import FileDigest
 from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._files import FileOperation, Origin, StoredFile, as_text, saved_at
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
+from crucible_trace_otel.record._late import is_kept
 from crucible_trace_otel.record._links import LinkTargets
 from crucible_trace_otel.record._operation import emit_event
 from crucible_trace_otel.record._sidecar import Sidecar
@@ -219,7 +220,7 @@ class Checkpoints(Training):
         text = as_text(path)
         if text and not os.path.lexists(text):
             remove_sidecar(text)
-        if self._records():
+        if is_kept(self):
             about = printable(path) if reason is None else f"{printable(path)}: {printable(reason)}"
             emit_event(
                 self,

@@ -5,6 +5,7 @@ from typing import Any
 from crucible_trace_otel.record._code import code_version
 from crucible_trace_otel.record._devices import device_facts
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
+from crucible_trace_otel.record._late import is_kept
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._steps import Training
 from crucible_trace_otel.record._values import printable
@@ -29,7 +30,7 @@ class Concluded(Training):
         Args:
             verdict: One sentence.
         """
-        if self._records():
+        if is_kept(self):
             self._own_verdict = printable(verdict)
             self.set({attr.CRUCIBLE_RUN_VERDICT: self._own_verdict})
 
@@ -47,12 +48,16 @@ class Concluded(Training):
         return TuningStudy(name, objective=objective, direction=direction, of=self, depends_on=depends_on, links=links)
 
     def _on_start(self) -> dict[str, Any]:
-        return {**super()._on_start(), **_surroundings()}
+        return {**super()._on_start(), **self._surroundings()}
+
+    def _surroundings(self) -> dict[str, Any]:
+        """Which code runs, on what."""
+        return {**code_version(), **device_facts()}
 
     @guarded(nothing)
     def _conclude(self, last_step: int | None, loss: float | None) -> None:
         """Say what was measured, how many epochs there were, and what came of the run where nobody has said so."""
-        self.set({**_surroundings(), **self._measured()})  # by now more may be known of code and devices
+        self.set({**self._surroundings(), **self._measured()})  # by now more may be known of code and devices
         course = Course(self._ended_as, self._stop_reason or None, last_step, loss)
         self.set(
             {
@@ -60,8 +65,3 @@ class Concluded(Training):
                 attr.CRUCIBLE_RUN_VERDICT: self._own_verdict or verdict(course, self._measures),
             }
         )
-
-
-def _surroundings() -> dict[str, Any]:
-    """Which code runs, on what."""
-    return {**code_version(), **device_facts()}

@@ -10,10 +10,15 @@ from crucible_trace_otel.semconv import events
 if TYPE_CHECKING:
     from crucible_trace_otel.record._operation import Operation
 
-__all__ = ["as_late", "place_of", "place_of_late"]
+__all__ = ["as_late", "is_kept", "place_of", "place_of_late"]
 
 _MOST = 32  # on one operation: what is late must not push out, at the SDK's limit, what was in time
 _TOO_MANY = "records that came after the end of what they belong to"
+
+
+def is_kept(operation: "Operation") -> bool:
+    """Whether what is recorded on `operation` now is kept: there, or after its end perhaps by what is around it."""
+    return operation.ended or operation._records()
 
 
 def place_of(operation: "Operation") -> "Operation | None":

@@ -6,6 +6,7 @@ from weakref import WeakSet
 
 from crucible_trace_otel.record._context import current_operation
 from crucible_trace_otel.record._guard import forgiving, guarded
+from crucible_trace_otel.record._late import place_of_late
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._measures import Measures, Phase
 from crucible_trace_otel.record._operation import Operation
@@ -46,7 +47,7 @@ class Measured(Operation):
             name: What to call it.
         """
         if self.ended:
-            self._records()
+            place_of_late(self)
         return self._measures.phase(name)
 
     @forgiving

@@ -116,7 +116,7 @@ class _PastRun(_Past, TrainingRun):
             **with_template(attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, doubles(history.summary)),
         }
 
-    def _on_start(self) -> dict[str, Any]:
+    def _surroundings(self) -> dict[str, Any]:
         """Nothing of the code and the devices of now: they are those of the import."""
         return {}
 

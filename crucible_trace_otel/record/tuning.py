@@ -15,6 +15,7 @@ from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._failure import Outcome
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
+from crucible_trace_otel.record._late import is_kept, place_of_late
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._values import printable, with_template
@@ -83,9 +84,10 @@ class Trial(Operation):
             value: A number, numpy's and torch's too.
             **metrics: What else it reached, by name.
         """
-        if self._records():
-            self.value = float(value)
-            self.set({attr.CRUCIBLE_TUNING_VALUE: self.value})
+        if is_kept(self):
+            reached = float(value)
+            self.value = self.value if self.ended else reached
+            self.set({attr.CRUCIBLE_TUNING_VALUE: reached})
             self._record(metrics)
 
     @guarded(nothing)
@@ -95,7 +97,7 @@ class Trial(Operation):
         Args:
             **metrics: By name: `accuracy=0.93`.
         """
-        if self._records():
+        if is_kept(self):
             self._record(metrics)
 
     @guarded(nothing)
@@ -105,8 +107,8 @@ class Trial(Operation):
         Args:
             reason: Why.
         """
-        if self._records():
-            self.state = TrialState.PRUNED
+        if is_kept(self):
+            self.state = self.state if self.ended else TrialState.PRUNED
             self.set({attr.CRUCIBLE_TUNING_TRIAL_REASON: reason})
 
     def _record(self, metrics: Mapping[str, Any]) -> None:
@@ -189,6 +191,8 @@ class TuningStudy(Operation):
 
     def _take_in(self, trial: Trial) -> None:
         """Count a trial that ends, and compare it with the best so far."""
+        if self.ended:
+            place_of_late(self)
         if trial.state is None or not self._records():
             return
         self._ended[trial.state] += 1

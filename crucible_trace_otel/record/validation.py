@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._late import is_kept
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._values import with_template
@@ -53,6 +54,6 @@ class ValidationRun(Operation):
         Args:
             **metrics: By name: `accuracy=0.93`.
         """
-        if self._records():
+        if is_kept(self):
             self._metrics |= metrics
             self.set(with_template(attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, doubles(self._metrics)))
