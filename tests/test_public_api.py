@@ -42,7 +42,7 @@ def test_importing_loads_no_sdk_no_reader_and_no_framework():
     )
     assert [name for name in loaded if name.startswith(heavy)] == []
     ours = {name.split(".")[1] for name in loaded if name.startswith("crucible_trace_otel.")}
-    assert ours == {"_version", "errors", "journal", "record", "semconv"}
+    assert ours == {"_interruption", "_version", "errors", "journal", "record", "semconv"}
 
 
 def test_an_unknown_name_is_an_attribute_error():
