@@ -12,6 +12,7 @@ from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.record._windows import StepWindows
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
+from crucible_trace_otel.semconv.enums import AbnormalKind
 
 __all__ = ["Signals", "as_step"]
 
@@ -104,9 +105,18 @@ class Signals(Measured):
             index = self._run._step_index(step)
             if numbers:
                 self._add_row(events.STEPS_RECORDED, index, numbers)
-            (self._run if self.ended else self)._windows.note_skipped(
-                index, None if reason is None else printable(reason)
-            )
+            self._note_skipped(index, None if reason is None else printable(reason))
+
+    def _note_skipped(self, index: int, reason: str | None) -> None:
+        """Say so, as `_add_row` keeps a row."""
+        if not self.ended:
+            self._windows.note_skipped(index, reason)
+        elif self._run.ended:
+            said = {attr.CRUCIBLE_ABNORMAL_KIND: AbnormalKind.SKIPPED, attr.CRUCIBLE_ABNORMAL_REASON: reason}
+            emit_event(self._run, events.STEP_ABNORMAL, {attr.CRUCIBLE_TRAINING_STEP_INDEX: index, **said})
+        else:
+            place_of_late(self)
+            self._run._windows.note_skipped(index, reason)
 
     def _record(self, event_name: str, step: int | None, numbers: Mapping[str, Any]) -> None:
         if self._takes_rows():

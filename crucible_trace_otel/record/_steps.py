@@ -145,7 +145,7 @@ class Training(Signals):
             self._windows.void(window, offset)
         if misplaced:
             raise TypeError(f"numbers are given by name, as in record_step(loss=0.3), not as {printable(misplaced)}")
-        self._add_step(step, numbers, is_claimed=offset >= 0)
+        self._add_step(step, numbers, may_repeat=offset < 0)
 
     @guarded(nothing)
     @_said_as("step_recorder")
@@ -159,11 +159,11 @@ class Training(Signals):
             raise TypeError(f"it takes {len(names)} values, {', '.join(map(printable, names))}, not {len(values)}")
         self._add_step(step, dict(zip(names, values, strict=True)))
 
-    def _add_step(self, step: int | None, numbers: Mapping[str, Any], *, is_claimed: bool = False) -> None:
+    def _add_step(self, step: int | None, numbers: Mapping[str, Any], *, may_repeat: bool = False) -> None:
         if self._takes_rows():
             highest = self._run._next_step
             index = self._run._step_index(step)
-            self._add_row(events.STEPS_RECORDED, index, numbers, is_repeated=not is_claimed and index < highest)
+            self._add_row(events.STEPS_RECORDED, index, numbers, is_repeated=may_repeat and index < highest)
 
     @guarded(not_recorded(spans.VALIDATION_RUN))
     def record_validation(self, **metrics: Any) -> Recorded:

@@ -71,8 +71,8 @@ class Epoch(Training):
         """Close its windows, and give its mean loss to queries that see span attributes only."""
         self._windows.close()
         self.set({**self._totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self._totals.means().get("loss")})
-        self.set(self._measured())
-        self._measures.epochs = 1
+        self._measures.epochs, self._measures.abnormal = 1, self._windows.abnormal
+        self.set({**self._measured(), attr.CRUCIBLE_ABNORMAL_COUNT: self._windows.abnormal or None})
         self._run._measures.add(self._measures)
 
 
@@ -276,6 +276,8 @@ class TrainingRun(Checkpoints, Concluded):
         self._windows.close()
         self._parts.close()
         self.set({**self._totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self._totals.last.get("loss")})
+        self._measures.abnormal = sum(self._watch.counts.values())
+        self.set({attr.CRUCIBLE_ABNORMAL_COUNT: self._measures.abnormal or None})
         self._conclude(self._next_step - 1 if self._next_step else None, self._totals.last.get("loss"))
 
 
