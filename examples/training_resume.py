@@ -17,7 +17,6 @@ from sklearn.datasets import load_digits
 from softmax import Array, Network, batches
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.trace.attempts import merge_attempts
 
 OUTPUT = Path("demo-output")
 CHECKPOINT = OUTPUT / "resume.npz"
@@ -71,12 +70,11 @@ def train(kill_at: int | None) -> str:
 def report(run_id: str) -> None:
     """Say what the run consists of, as it is read back."""
     store = crucible.open_store(os.environ.get("CRUCIBLE_JOURNAL", ".crucible"))
-    attempts = [trace for trace in store.traces() if run_id in trace.run_ids]
-    steps = merge_attempts(crucible.step_rows(attempt).rows for attempt in attempts)
-    redone = sum(len(rows) for rows in steps.redone)
+    steps = crucible.step_rows(store.get(run_id))
+    latest = steps.latest().rows
     print(
-        f"run {run_id}: {len(attempts)} attempts, {len(steps.rows)} steps, loss {steps.rows[0]['loss']:.3g} to "
-        f"{steps.rows[-1]['loss']:.3g}; {redone} steps were done again after the last checkpoint"
+        f"run {run_id}: {len(steps.attempts)} attempts, {len(latest)} steps, loss {latest[0]['loss']:.3g} to "
+        f"{latest[-1]['loss']:.3g}; {sum(steps.repeated)} steps were done again after a checkpoint"
     )
 
 

@@ -41,6 +41,8 @@ class _Job:
     done: Callable[[FileDigest], None]
     afterwards: Callable[[FileDigest], None]
     finished: threading.Event
+    seen: os.stat_result | None = None
+    """The file as it was when this was ordered; None where there was none."""
     digest: FileDigest | None = None
     """Where it is known, and `done` was called."""
 
@@ -61,9 +63,9 @@ def digest_later(
     is called behind `done`, always on the thread, and not at all where the process ends before.
     """
     global _worker  # noqa: PLW0603 - one thread a process, started at the first file
-    job = _Job(os.fspath(path), done, afterwards, threading.Event())
-    if _is_small(job.path):
-        job.digest = _digest(job.path)
+    job = _Job(os.fspath(path), done, afterwards, threading.Event(), _seen(path))
+    if job.seen is not None and job.seen.st_size <= _SMALL:
+        job.digest = _digest(job.path, job.seen)
         _finish(job, job.digest)
         if afterwards is nothing:
             return job.finished
@@ -77,12 +79,13 @@ def digest_later(
     return job.finished
 
 
-def _is_small(path: str) -> bool:
+def _seen(path: str | os.PathLike[str]) -> os.stat_result | None:
+    """The status of a regular file."""
     try:
         status = os.stat(path)  # noqa: PTH116 - a path given as text stays as it was given
-        return stat.S_ISREG(status.st_mode) and status.st_size <= _SMALL
     except (OSError, ValueError):
-        return False
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def drain(timeout: float) -> bool:
@@ -106,7 +109,7 @@ def _work() -> None:
         with _wake:
             _wake.wait_for(lambda: _jobs)
             job = _jobs[0]
-        digest = job.digest or _digest(job.path)
+        digest = job.digest or _digest(job.path, job.seen)
         with _wake:
             given_up = not _jobs or _jobs[0] is not job
         if not given_up:
@@ -136,9 +139,9 @@ def _do(job: _Job, action: Callable[[FileDigest], None], digest: FileDigest) -> 
         )
 
 
-@guarded(lambda _: FileDigest())
-def _digest(path: str) -> FileDigest:
-    return _digest_of_directory(path) if os.path.isdir(path) else _digest_of_file(path)  # noqa: PTH112
+@guarded(lambda *_: FileDigest())
+def _digest(path: str, seen: os.stat_result | None) -> FileDigest:
+    return _digest_of_directory(path) if os.path.isdir(path) else _digest_of_file(path, seen)  # noqa: PTH112
 
 
 def _digest_of_directory(path: str) -> FileDigest:
@@ -158,7 +161,8 @@ def _digest_of_directory(path: str) -> FileDigest:
     return FileDigest(size, manifest_digest(digests))
 
 
-def _digest_of_file(path: str) -> FileDigest:
+def _digest_of_file(path: str, seen: os.stat_result | None = None) -> FileDigest:
+    """What lies there; `changed` where it is not what was `seen` when this was ordered: it is being saved again."""
     try:
         # Not blocking, for a pipe without a writer would hold up every later digest.
         with os.fdopen(
@@ -173,7 +177,7 @@ def _digest_of_file(path: str) -> FileDigest:
             after = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError) as error:  # a ValueError: no file system has such a name
         return _without(path, error)
-    if _identity(before) != _identity(after):
+    if _identity(before) != _identity(after) or (seen is not None and _identity(before) != _identity(seen)):
         return FileDigest(size=after.st_size, changed=True)
     return FileDigest(size=after.st_size, sha256=digest.hexdigest())
 

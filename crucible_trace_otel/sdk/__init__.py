@@ -103,7 +103,6 @@ def configure(
     check_providers(meter_provider, logger_provider)
     with _lock:
         provider = foreign_provider(tracer_provider, says_who=(service_name, resource_attributes) != (None, None))
-        TRACES.budget = settings.trace_budget
         recorder = _recorder(settings, sends=provider is None or endpoint is not None)
         handle = _begin(provider or own_provider(settings), recorder)
         recorder.signals = Signals(settings, provider, recorder, meter_provider, logger_provider)
@@ -137,6 +136,7 @@ def shutdown(timeout: float = EXIT_S) -> Report:
 
 
 def _recorder(settings: Settings, *, sends: bool) -> Recorder:
+    TRACES.budget = settings.trace_budget
     console = None
     if settings.console:
         from crucible_trace_otel.renderers.console import ConsoleSpanProcessor  # noqa: PLC0415 - it loads rich

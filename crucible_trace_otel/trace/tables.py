@@ -109,13 +109,13 @@ def csv_lines(series: Series, count: int, text: Callable[[str], str] = str) -> I
     if not count:
         return
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    writer = csv.writer(buffer)  # with \r\n at the end of a line: else a \r in a text is not put in quotes
 
     def line(cells: Any) -> str:
         buffer.seek(0)
         buffer.truncate()
         writer.writerow(cells)
-        return buffer.getvalue()
+        return buffer.getvalue().removesuffix("\r\n") + "\n"
 
     yield line([_without_formula(text(name)) for name in series])
     if all(column.rows is None and column.kind != "O" for column in series.values()):

@@ -20,6 +20,8 @@ from tests.backends.sink import ReceivedSpan
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from crucible_trace_otel.trace.spans import TraceSpan
+
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "examples" / "digits.py"
 JOURNAL = ".crucible"
@@ -72,15 +74,14 @@ def journalled(folder: Path) -> list[ReceivedSpan]:
 def steps_of(received: Iterable[ReceivedSpan]) -> list[dict[str, Any]]:
     """Every training step that those spans hold, in the order of the steps; a span that came twice counts once."""
     once = {each.span.span_id: each for each in received}
-    rows = [
-        row
-        for each in once.values()
-        for row in step_rows(
-            decode_span(
-                ResourceSpans(resource=each.resource).SerializeToString(),
-                ScopeSpans(scope=each.scope).SerializeToString(),
-                each.span.SerializeToString(),
-            )
-        ).rows
-    ]
+    rows = [row for each in once.values() for row in step_rows(read_back(each)).rows]
     return sorted(rows, key=lambda row: row["step"])
+
+
+def read_back(received: ReceivedSpan) -> TraceSpan:
+    """A span as the readers have it."""
+    return decode_span(
+        ResourceSpans(resource=received.resource).SerializeToString(),
+        ScopeSpans(scope=received.scope).SerializeToString(),
+        received.span.SerializeToString(),
+    )

@@ -8,9 +8,11 @@ import pytest
 
 from crucible_trace_otel.record._ids import trace_id_of_run
 from crucible_trace_otel.semconv import attributes as attr
-from crucible_trace_otel.trace.attempts import merge_attempts
+from crucible_trace_otel.trace.runs import join_runs
+from crucible_trace_otel.trace.spans import group_into_traces
+from crucible_trace_otel.trace.steps import step_rows
 from tests.backends.collector import SHIPPED, Collector
-from tests.backends.demo import ROOT, finish, journalled, nobody_sends, start, steps_of
+from tests.backends.demo import ROOT, finish, journalled, nobody_sends, read_back, start
 from tests.backends.recording import PROTOCOLS, differences
 
 if TYPE_CHECKING:
@@ -58,9 +60,7 @@ def test_both_attempts_arrive_as_one_run(collector: Path, sink: Sink, tmp_path: 
     assert said(link)[attr.CRUCIBLE_LINK_TYPE] == "resumed_from"
     (resumed,) = (event for event in second.events if event.name == "training_resumed")
     assert int(said(resumed)[attr.CRUCIBLE_CHECKPOINT_STEP]) == CHECKPOINT - 1
-    merged = merge_attempts(
-        steps_of(each for each in sink.received() if each.span.trace_id == attempt.trace_id)
-        for attempt in (first, second)
-    )
-    assert [row["step"] for row in merged.rows] == list(range(STEPS))
-    assert [len(rows) for rows in merged.redone] == [KILL_AT - CHECKPOINT, 0]
+    (run,) = join_runs(group_into_traces(read_back(each) for each in sink.received()))
+    steps = step_rows(run)
+    assert [row["step"] for row in steps.latest().rows] == list(range(STEPS))
+    assert steps.repeated == (0, KILL_AT - CHECKPOINT)

@@ -72,7 +72,9 @@ def train(folder: Path) -> None:
     with crucible.pipeline("p") as pipeline, pipeline.stage("fit"), crucible.training_run("r") as run:
         for epoch in run.epochs(2):
             for step in range(250):
-                epoch.record_step(loss=1 / (step + 1), learning_rate=0.1, samples=32, tokens=100, accuracy=0.5)
+                epoch.record_step(
+                    loss=1 / (250 * epoch.index + step + 1), learning_rate=0.1, samples=32, tokens=100, accuracy=0.5
+                )
             epoch.record_gradient(2)
             epoch.record_validation(accuracy=0.75)
         run.save_checkpoint(folder / "c", write=lambda path: path.write_bytes(b"12345"))
@@ -93,7 +95,7 @@ def test_a_run_is_measured_as_the_registry_says(recorded: Recording, measured: M
     steps = values.pop(series(metrics.CRUCIBLE_TRAINING_STEP_DURATION))
     assert 0 < steps <= 2 * 249  # of so fast steps not each is measured
     assert values == {
-        series(metrics.CRUCIBLE_TRAINING_LOSS): 1 / 250,
+        series(metrics.CRUCIBLE_TRAINING_LOSS): 1 / 500,
         series(metrics.CRUCIBLE_TRAINING_LEARNING_RATE): 0.1,
         series(metrics.CRUCIBLE_TRAINING_GRADIENT_NORM): 2.0,
         series(metrics.CRUCIBLE_TRAINING_METRIC, **named, crucible__operation__name="training_run"): 0.5,

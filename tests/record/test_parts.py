@@ -115,9 +115,9 @@ def test_segments_of_an_epoch_whose_trace_is_full_go_on_in_the_part(
     kept: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_windows, "_MOST_EVENTS", 2)
-    monkeypatch.setattr(_windows, "_ROWS", 10)
     spans_a_trace(2)
-    with crucible.training_run("digits") as run, run.epoch(7) as epoch:
+    windows = crucible.WindowPolicy(rows=10)
+    with crucible.training_run("digits", windows=windows) as run, run.epoch(7) as epoch:
         for step in range(115):
             epoch.record_step(loss=float(step))
     assert [row["step"] for row in kept.rows()] == list(range(115))
@@ -129,10 +129,9 @@ def test_segments_of_an_epoch_whose_trace_is_full_go_on_in_the_part(
     assert {said(span)[WITHIN] for span in moved} == {f"{epoch_span.context.span_id:016x}"}
 
 
-def test_windows_of_a_run_without_epochs_go_on_by_their_bytes(kept: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_windows, "_ROWS", 100)
+def test_windows_of_a_run_without_epochs_go_on_by_their_bytes(kept: Recording) -> None:
     TRACES.budget = Budget(20_000, math.inf)
-    with crucible.training_run("digits") as run:
+    with crucible.training_run("digits", windows=crucible.WindowPolicy(rows=100)) as run:
         record = run.step_recorder("loss", "rate")
         for step in range(5_000):
             record(float(step), 0.1)

@@ -14,7 +14,6 @@ from crucible_trace_otel.record._ids import trace_id_of_run
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.store import open_store
-from crucible_trace_otel.trace.attempts import merge_attempts
 from crucible_trace_otel.trace.steps import step_rows
 
 if TYPE_CHECKING:
@@ -76,32 +75,37 @@ def programs() -> Iterator[Programs]:
     programs.end()
 
 
-def attempt_of(trace: Trace) -> TraceSpan:
-    (run,) = (span for span in trace.spans if span.operation == spans.TRAINING_RUN)
-    return run
+def attempts_of(run: Trace) -> list[TraceSpan]:
+    return [span for span in run.spans if span.operation == spans.TRAINING_RUN]
 
 
 def assert_is_one_run_of_two_attempts(folder: Path, kill_at: int) -> None:
-    """Two traces of one run, linked; each step once; what was done again is what came after the checkpoint."""
-    first, second = open_store(folder / ".crucible").traces()
-    killed, resumed = attempt_of(first), attempt_of(second)
-    (run_id,) = first.run_ids
-    assert second.run_ids == (run_id,)
-    assert [int(trace.trace_id, 16) for trace in (first, second)] == [trace_id_of_run(run_id, n) for n in (0, 1)]
+    """One run of two traces, linked; each step once; what was done again is what came after the checkpoint."""
+    (run,) = open_store(folder / ".crucible").traces()
+    killed, resumed = attempts_of(run)
+    (run_id,) = run.run_ids
+    assert [int(trace_id, 16) for trace_id in run.trace_ids] == [trace_id_of_run(run_id, n) for n in (0, 1)]
     assert [span.attributes[attr.CRUCIBLE_RUN_ATTEMPT] for span in (killed, resumed)] == [0, 1]
     assert [span.attributes[attr.CRUCIBLE_RUN_STATE] for span in (killed, resumed)] == ["interrupted", "completed"]
     links = [(link.type, link.trace_id, link.span_id) for link in resumed.links]
     assert links == [("resumed_from", killed.trace_id, killed.span_id)]
     saved = (kill_at - 1) // A_CHECKPOINT * A_CHECKPOINT  # the last step before the last checkpoint, and one more
-    (load,) = (span for span in second.spans if span.operation == spans.CHECKPOINT_LOAD)
-    saves = [span.span_id for span in first.spans if span.operation == spans.CHECKPOINT_SAVE]
+    (load,) = (span for span in run.spans if span.operation == spans.CHECKPOINT_LOAD)
+    saves = [
+        span.span_id
+        for span in run.spans
+        if span.operation == spans.CHECKPOINT_SAVE and span.trace_id == killed.trace_id
+    ]
     assert [(link.type, link.span_id) for link in load.links] == [("produced_by", saves[-1])]
     assert attr.CRUCIBLE_CHECKPOINT_DIGEST_MISMATCH not in load.attributes
-    merged = merge_attempts(step_rows(trace).rows for trace in (first, second))
-    assert [row["step"] for row in merged.rows] == list(range(STEPS))
-    assert [[row["step"] for row in rows] for rows in merged.redone] == [list(range(saved, kill_at)), []]
-    again = {row["step"]: row["loss"] for row in merged.redone[0]}
-    assert {row["step"]: row["loss"] for row in merged.rows if row["step"] in again} == again
+    steps = step_rows(run)
+    first, second = ([steps.rows[at] for at in attempt.rows] for attempt in steps.attempts)
+    assert [row["step"] for row in first] == list(range(kill_at))
+    assert [row["step"] for row in second] == list(range(saved, STEPS))
+    assert steps.repeated == (0, kill_at - saved)
+    assert [row["step"] for row in steps.latest().rows] == list(range(STEPS))
+    again = {row["step"]: row["loss"] for row in first[saved:]}
+    assert {row["step"]: row["loss"] for row in second if row["step"] in again} == again
 
 
 @pytest.mark.parametrize("time", range(10))
@@ -118,13 +122,12 @@ def test_killed_again_and_again_it_is_one_run(programs: Programs, tmp_path: Path
     for kill_at in kills:
         assert programs.run(tmp_path, "--kill-at", str(kill_at)) == -9, kills
     assert programs.run(tmp_path) == 0, kills
-    traces = open_store(tmp_path / ".crucible").traces()
-    assert len({trace.run_ids for trace in traces}) == 1
-    assert [attempt_of(trace).attributes[attr.CRUCIBLE_RUN_ATTEMPT] for trace in traces] == [0, 1, 2, 3, 4]
-    by_id = {attempt.span_id: attempt for attempt in map(attempt_of, traces)}
+    (run,) = open_store(tmp_path / ".crucible").traces()
+    assert len(run.run_ids) == 1
+    assert [attempt.attributes[attr.CRUCIBLE_RUN_ATTEMPT] for attempt in attempts_of(run)] == [0, 1, 2, 3, 4]
+    by_id = {attempt.span_id: attempt for attempt in attempts_of(run)}
     for attempt in list(by_id.values())[1:]:
         (link,) = attempt.links
         assert link.type == "resumed_from"
         assert by_id[link.span_id].trace_id == attempt.attributes[attr.CRUCIBLE_RUN_PREVIOUS_TRACE_ID]
-    merged = merge_attempts(step_rows(trace).rows for trace in traces)
-    assert [row["step"] for row in merged.rows] == list(range(STEPS)), kills
+    assert [row["step"] for row in step_rows(run).latest().rows] == list(range(STEPS)), kills
