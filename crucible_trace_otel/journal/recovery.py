@@ -130,14 +130,15 @@ def may_be_open(own: Iterable[Path]) -> bool:
     """Whether the segments that a dead writer wrote itself, in their order, tell of anything it has not ended.
 
     A segment repeats what is open when it is begun, so that the newest tells; where the writer died in the midst of
-    that, the one before tells. True also where the newest is damaged. Never raises.
+    that, the one before tells. True also where the newest is damaged, or ends within a record: what it repeats may be cut. Never
+    raises.
     """
     newest, before = JournalContent(()), JournalContent(())
     for segment in own:
         content = read_segment(segment)
         if content != JournalContent(()):  # one that is empty says nothing
             newest, before = content, newest
-    return bool(newest.open or newest.damaged) or not _ids(before.open) <= _ids(newest.spans)
+    return bool(newest.open or newest.damaged or newest.torn) or not _ids(before.open) <= _ids(newest.spans)
 
 
 def last_seen_of(writer: WriterContent, windows: Iterable[StoredSteps]) -> int:
@@ -189,7 +190,7 @@ def _recent(directory: Path, prefix: str, own: Sequence[Path]) -> WriterContent:
     steps = before.steps + newest.steps
     known = _ids((*newest.open, *spans))
     is_whole = _ids(before.open) | {(one.trace_id, one.span_id) for one in steps} <= known
-    if before.damaged or newest.damaged or not is_whole:
+    if before.damaged or newest.damaged or newest.torn or not is_whole:
         return read_writer(directory, prefix)  # the newest does not repeat what was open when it was begun
     ended = _ids(spans)
     opened = tuple(one for one in newest.open if span_ids(one.span) not in ended)

@@ -375,3 +375,16 @@ def test_p28_a_kill_before_any_file_operation_loses_nothing(what: str, part: int
         if not journal.was_killed:
             break
     assert number > 3
+
+
+def test_p27_a_newest_segment_that_was_cut_short_does_not_hide_what_is_open() -> None:
+    """It repeats what is open; where that is cut, older segments tell."""
+    journal = Journal()
+    journal.begin(is_seen=False, moves=[("start", "plain"), ("start", "plain"), ("start", "run")])
+    rotating = [("rotate", None), ("start", "large"), ("end", 1), ("rotate", None), ("tick", 1.5), ("start", "run")]
+    journal.work(index=3, moves=rotating)
+    journal.power_cut(seed=0)
+    journal.work_on_a_broken_disk(index=1, is_healed=False, moves=[("end", 3)], name="no reading", part=8)
+    journal.corrupt(at=200, index=2, is_cut=True, length=36)
+    journal.everything_is_accounted_for()
+    journal.teardown()
