@@ -13,6 +13,7 @@ from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 
 from crucible_trace_otel.journal.sizes import TRACES
 from crucible_trace_otel.record._context import Placed
+from crucible_trace_otel.record._guard import guarded
 from crucible_trace_otel.record._ids import trace_id_of_run
 from crucible_trace_otel.record._operation import Operation, record_moment
 from crucible_trace_otel.semconv import attributes as attr
@@ -92,6 +93,7 @@ class RunParts:
         self._is_closed = False
         """No part is begun any more: the run ends, or a sampler did not take one."""
 
+    @guarded(lambda _, base, *__: Placed(base))
     def place(self, base: Context, here: SpanContext) -> Placed:
         """Where what would start in `base`, below `here`, is to start: there, or in the current part."""
         part = self._current() if self.is_left(here.trace_id) else None
@@ -100,6 +102,7 @@ class RunParts:
         said = {attr.CRUCIBLE_RUN_ENCLOSING_SPAN_ID: format_span_id(here.span_id)}
         return Placed(trace_api.set_span_in_context(part.span, base), part, said)
 
+    @guarded(lambda *_: False)
     def is_left(self, trace_id: int) -> bool:
         """Whether that trace of the run is full, so that what starts goes elsewhere."""
         if self._is_closed or not self._run._is_here():
