@@ -12,12 +12,12 @@ from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._operation import record_moment
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._rows import CLOSED, OpenRows
-from crucible_trace_otel.record._signals import Signals, as_step
+from crucible_trace_otel.record._training_signals import TrainingSignals
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 
-__all__ = ["Training", "as_step", "short"]
+__all__ = ["Training", "short"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _clock = time.perf_counter_ns
@@ -34,7 +34,7 @@ def _said_as(name: str) -> Callable[[F], F]:
     return rename
 
 
-class Training(Signals):
+class Training(TrainingSignals):
     """A training run or one of its epochs."""
 
     def record_step(self, /, *misplaced: Any, step: int | None = None, **numbers: Any) -> None:
@@ -174,7 +174,7 @@ class Training(Signals):
         """
         named = with_template(attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, doubles(metrics))
         said = ", ".join(f"{name} {short(value)}" for name, value in metrics.items())
-        return record_moment(self, spans.VALIDATION_RUN, said or "validation", {**self._where(), **named})
+        return record_moment(self, spans.VALIDATION_RUN, said or "validation", {**self._epoch_and_step(), **named})
 
 
 def _names_of(given: tuple[Any, ...]) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ from crucible_trace_otel.journal.series import described
 from crucible_trace_otel.journal.sizes import TRACES
 from crucible_trace_otel.journal.slots import KeptWindow, WindowHead
 from crucible_trace_otel.record._abnormal import StepWatch, told
-from crucible_trace_otel.record._device import Held, held, read_held, without_held
 from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._held import Held, held, read_held, without_held
 from crucible_trace_otel.record._metrics import WindowMeter
 from crucible_trace_otel.record._operation import Operation, emit_event
 from crucible_trace_otel.record._parts import has_outgrown

@@ -28,8 +28,9 @@ from crucible_trace_otel.record._parts import RunParts
 from crucible_trace_otel.record._policy import WindowPolicy, policy_of
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._resuming import beginning_of, tell_of_resuming
-from crucible_trace_otel.record._steps import Training, as_step, short
+from crucible_trace_otel.record._steps import Training, short
 from crucible_trace_otel.record._totals import StepTotals
+from crucible_trace_otel.record._training_signals import as_step
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.record._windows import StepWindows
 from crucible_trace_otel.record.facts import Dataset, Model, run_facts

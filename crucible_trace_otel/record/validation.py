@@ -17,7 +17,7 @@ from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 
 if TYPE_CHECKING:
-    from crucible_trace_otel.record._measured import Measured
+    from crucible_trace_otel.record._timed import Timed
 
 __all__ = ["ValidationRun"]
 
@@ -31,7 +31,7 @@ class ValidationRun(Operation):
         self,
         about: object,
         *,
-        of: "Measured",
+        of: "Timed",
         dataset: "str | Dataset | None" = None,
         depends_on: LinkTargets | None = None,
         links: Links | None = None,
@@ -45,7 +45,7 @@ class ValidationRun(Operation):
 
     def _on_start(self) -> dict[str, Any]:
         """After which step of which epoch."""
-        return self._of._where()
+        return self._of._epoch_and_step()
 
     @guarded(nothing)
     def record_metric(self, **metrics: Any) -> None:

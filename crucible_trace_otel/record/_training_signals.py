@@ -6,18 +6,18 @@ from typing import Any
 from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._late import place_of_late
-from crucible_trace_otel.record._measured import Measured
 from crucible_trace_otel.record._operation import emit_event
+from crucible_trace_otel.record._timed import Timed
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.record._windows import StepWindows
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
 from crucible_trace_otel.semconv.enums import AbnormalKind
 
-__all__ = ["Signals", "as_step"]
+__all__ = ["TrainingSignals", "as_step"]
 
 
-class Signals(Measured):
+class TrainingSignals(Timed):
     """A training run or one of its epochs, as far as windows of their own names go.
 
     Each verb takes numbers of any kind and text; a row is packed with those of the same names, as steps are. Without
