@@ -6,7 +6,7 @@ from weakref import WeakSet
 
 from crucible_trace_otel.record._context import current_operation
 from crucible_trace_otel.record._guard import forgiving, guarded
-from crucible_trace_otel.record._late import place_of_late
+from crucible_trace_otel.record._late import warn_late
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._measures import Measures, Phase
 from crucible_trace_otel.record._operation import Operation
@@ -47,7 +47,7 @@ class Timed(Operation):
             name: What to call it.
         """
         if self.ended:
-            place_of_late(self)
+            warn_late(self)
         return self._measures.phase(name)
 
     @forgiving
@@ -111,7 +111,7 @@ class Timed(Operation):
         """Where in the run something happens now."""
         return {
             attr.CRUCIBLE_TRAINING_EPOCH_INDEX: self._given.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX),
-            attr.CRUCIBLE_TRAINING_STEP_INDEX: self._run._next_step - 1 if self._run._next_step else None,
+            attr.CRUCIBLE_TRAINING_STEP_INDEX: self._run._last_step,
         }
 
     def _measured(self) -> dict[str, Any]:

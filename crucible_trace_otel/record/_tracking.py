@@ -7,7 +7,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from crucible_trace_otel.record._context import current_operation
-from crucible_trace_otel.record._failure import exception_attributes, hand_over
+from crucible_trace_otel.record._failure import exception_event, hand_over
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._operation import emit_event
 from crucible_trace_otel.record._progress import Bar, progress_bar
@@ -125,7 +125,7 @@ class _Pass(Iterator[T]):
         self._leave()
         if isinstance(error, Exception) and not isinstance(error, StopIteration):
             innermost = current_operation() or self._owner
-            emit_event(innermost, "exception", exception_attributes(error))
+            emit_event(innermost, *exception_event(error))
             hand_over(error, innermost.event_id)
 
     @guarded(nothing)

@@ -140,6 +140,11 @@ class TrainingRun(Checkpoints, Concluded):
         """
         return self._beginning.next_epoch
 
+    @property
+    def _last_step(self) -> int | None:
+        """Index of the highest step so far, in this attempt or an earlier one; None before the first."""
+        return self._next_step - 1 if self._next_step else None
+
     def epoch(self, index: int) -> Epoch:
         """The epoch `index` (from 0), to be used in `with` or by `start()` and `stop()`."""
         return Epoch(self, index)
@@ -279,7 +284,7 @@ class TrainingRun(Checkpoints, Concluded):
         self.set({**self._totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self._totals.last.get("loss")})
         self._measures.abnormal = sum(self._watch.counts.values())
         self.set({attr.CRUCIBLE_ABNORMAL_COUNT: self._measures.abnormal or None})
-        self._conclude(self._next_step - 1 if self._next_step else None, self._totals.last.get("loss"))
+        self._conclude(self._last_step, self._totals.last.get("loss"))
 
 
 @forgiving

@@ -6,14 +6,12 @@ with epoch.validation_run("held-out", dataset="uci-digits") as validation:
 
 from typing import TYPE_CHECKING, Any
 
-from crucible_trace_otel.record._doubles import doubles
+from crucible_trace_otel.record._doubles import metric_attributes
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._late import is_kept
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation
-from crucible_trace_otel.record._values import with_template
 from crucible_trace_otel.record.facts import Dataset, dataset_attributes
-from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 
 if TYPE_CHECKING:
@@ -56,4 +54,4 @@ class ValidationRun(Operation):
         """
         if is_kept(self):
             self._metrics |= metrics
-            self.set(with_template(attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, doubles(self._metrics)))
+            self.set(metric_attributes(self._metrics))
