@@ -10,7 +10,7 @@ from crucible_trace_otel.semconv import events
 if TYPE_CHECKING:
     from crucible_trace_otel.record._operation import Operation
 
-__all__ = ["as_late", "is_kept", "place_of", "place_of_late"]
+__all__ = ["as_late", "is_kept", "place_of", "warn_late"]
 
 _MOST = 32  # on one operation: what is late must not push out, at the SDK's limit, what was in time
 _TOO_MANY = "records that came after the end of what they belong to"
@@ -21,14 +21,19 @@ def is_kept(operation: "Operation") -> bool:
     return operation.ended or operation._records()
 
 
+def warn_late(operation: "Operation") -> None:
+    """Say once that `operation` has ended, and what keeps what is recorded on it afterwards."""
+    _place_of_late(operation)
+
+
 def place_of(operation: "Operation") -> "Operation | None":
     """Where a record of now belongs: on `operation`, after its end on what is around it. None where it is not kept."""
     if operation.ended:
-        return place_of_late(operation)
+        return _place_of_late(operation)
     return operation if operation._records() else None
 
 
-def place_of_late(operation: "Operation") -> "Operation | None":
+def _place_of_late(operation: "Operation") -> "Operation | None":
     """The nearest operation around `operation`, which has ended, that goes on; None where there is none.
 
     Says once that it has ended.
@@ -53,7 +58,7 @@ def as_late(
         name: Of the event; empty for attributes alone.
         attributes: Of the event.
     """
-    around = place_of_late(operation)
+    around = _place_of_late(operation)
     if around is None:
         return operation, name, {}
     around.late += 1  # what came after the end of operations inside it

@@ -93,7 +93,7 @@ class RunParts:
         self._is_closed = False
         """No part is begun any more: the run ends, or a sampler did not take one."""
 
-    @guarded(lambda _, base, *__: Placed(base))
+    @guarded(lambda _, base, __: Placed(base))
     def place(self, base: Context, here: SpanContext) -> Placed:
         """Where what would start in `base`, below `here`, is to start: there, or in the current part."""
         part = self._current() if self.is_left(here.trace_id) else None
@@ -102,7 +102,6 @@ class RunParts:
         said = {attr.CRUCIBLE_RUN_ENCLOSING_SPAN_ID: format_span_id(here.span_id)}
         return Placed(trace_api.set_span_in_context(part.span, base), part, said)
 
-    @guarded(lambda *_: False)
     def is_left(self, trace_id: int) -> bool:
         """Whether that trace of the run is full, so that what starts goes elsewhere."""
         if self._is_closed or not self._run._is_here():
@@ -171,6 +170,7 @@ def _trace_id_of(run: "TrainingRun", part: str) -> int:
     return trace_id_of_run(run.run_id, run.attempt, part)
 
 
+@guarded(lambda _: False)
 def has_outgrown(operation: Operation) -> bool:
     """Whether the trace of `operation` is full, and what starts in it goes to another."""
     return operation._parts is not None and operation._parts.is_left(operation.span_context.trace_id)

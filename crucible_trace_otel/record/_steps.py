@@ -1,4 +1,4 @@
-"""What a training run and an epoch have in common: steps, gradients, validations."""
+"""What a training run and an epoch have in common: steps, and validations that are over."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,17 +7,16 @@ from typing import Any, TypeVar
 from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._abnormal import HIGHEST, LOWEST
-from crucible_trace_otel.record._doubles import doubles
+from crucible_trace_otel.record._doubles import metric_attributes
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._operation import record_moment
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._rows import CLOSED, OpenRows
-from crucible_trace_otel.record._signals import Signals, as_step
-from crucible_trace_otel.record._values import printable, with_template
-from crucible_trace_otel.semconv import attributes as attr
+from crucible_trace_otel.record._training_signals import TrainingSignals
+from crucible_trace_otel.record._values import printable
 from crucible_trace_otel.semconv import events, spans
 
-__all__ = ["Training", "as_step", "short"]
+__all__ = ["Training", "short"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _clock = time.perf_counter_ns
@@ -34,7 +33,7 @@ def _said_as(name: str) -> Callable[[F], F]:
     return rename
 
 
-class Training(Signals):
+class Training(TrainingSignals):
     """A training run or one of its epochs."""
 
     def record_step(self, /, *misplaced: Any, step: int | None = None, **numbers: Any) -> None:
@@ -172,9 +171,9 @@ class Training(Signals):
         Args:
             **metrics: Its metrics, by name: `accuracy=0.93`.
         """
-        named = with_template(attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, doubles(metrics))
         said = ", ".join(f"{name} {short(value)}" for name, value in metrics.items())
-        return record_moment(self, spans.VALIDATION_RUN, said or "validation", {**self._where(), **named})
+        attributes = {**self._epoch_and_step(), **metric_attributes(metrics)}
+        return record_moment(self, spans.VALIDATION_RUN, said or "validation", attributes)
 
 
 def _names_of(given: tuple[Any, ...]) -> tuple[str, ...]:

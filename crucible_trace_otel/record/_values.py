@@ -27,6 +27,7 @@ __all__ = [
     "as_json",
     "clean",
     "exact_text",
+    "marks",
     "one_line",
     "printable",
     "with_template",
@@ -64,10 +65,17 @@ def clean(given: Mapping[str, Any], repairs: Repairs | None = None) -> Cleaned:
                 let_through(error)
                 cleaned[key] = printable(value)
                 repairs[key] = RepairReason.UNPRINTABLE
-    if repairs:
-        cleaned[attr.CRUCIBLE_REPAIRED_KEYS] = tuple(repairs)
-        cleaned[attr.CRUCIBLE_REPAIRED_REASONS] = tuple(repairs.values())
-    return cleaned
+    return {**cleaned, **marks(repairs)} if repairs else cleaned
+
+
+def marks(repairs: Repairs) -> Cleaned:
+    """The attributes that name what was changed, and why; none where nothing was."""
+    if not repairs:
+        return {}
+    return {
+        attr.CRUCIBLE_REPAIRED_KEYS: tuple(repairs),
+        attr.CRUCIBLE_REPAIRED_REASONS: tuple(repairs.values()),
+    }
 
 
 def with_template(prefix: str, named: Mapping[Any, Any] | None, *, most_names: int = _MOST_NAMES) -> dict[str, Any]:

@@ -17,24 +17,24 @@ from crucible_trace_otel.journal.series import described
 from crucible_trace_otel.journal.sizes import TRACES
 from crucible_trace_otel.journal.slots import KeptWindow, WindowHead
 from crucible_trace_otel.record._abnormal import StepWatch, told
-from crucible_trace_otel.record._device import Held, held, read_held, without_held
 from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._held import Held, held, read_held, without_held
 from crucible_trace_otel.record._metrics import WindowMeter
 from crucible_trace_otel.record._operation import Operation, emit_event
 from crucible_trace_otel.record._parts import has_outgrown
 from crucible_trace_otel.record._policy import AbnormalStep
 from crucible_trace_otel.record._rows import CLOSED, OpenRows, kinds_of
 from crucible_trace_otel.record._totals import StepTotals
-from crucible_trace_otel.record._values import Repairs, clean
+from crucible_trace_otel.record._values import Repairs, clean, marks
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 from crucible_trace_otel.semconv.enums import AbnormalKind, WindowReason
 
-__all__ = ["StepSegment", "StepWindows", "keep_what_waits"]
+__all__ = ["MOST_EVENTS", "StepSegment", "StepWindows", "keep_what_waits"]
 
 _SECOND_NS = 1_000_000_000
 _MOST_LAYOUTS = 8
-_MOST_EVENTS = 50  # of the 128 an SDK span keeps by default; so many windows are a request's worth of bytes
+MOST_EVENTS = 50  # of the 128 an SDK span keeps by default; so many windows are a request's worth of bytes
 _OWNER_HOLDS_NS = 60 * _SECOND_NS
 _SEGMENT_NS = (30 * _SECOND_NS, 600 * _SECOND_NS)
 _ATTRIBUTE_SIZE = 64  # bytes of one of a window's statistics, about
@@ -269,7 +269,7 @@ class StepWindows:
                 attributes[attr.CRUCIBLE_WINDOW_REPEATED] = window.repeated
             at = columns["step"][-1], columns["time_ns"][-1]
             holder = self._holder(at[1])
-            self._emit(window, _marked(attributes, window.repairs), holder, at[1])
+            self._emit(window, attributes | marks(window.repairs), holder, at[1])
             window.is_told = True
             self._meter.measure(window.event_name, columns, numbers, holder.span)
             for totals in self._totals:
@@ -299,7 +299,7 @@ class StepWindows:
         emit_event(holder, window.event_name, attributes, time_ns)
         if holder.span.is_recording():
             kept = KeptWindow(window.number, *_ids(holder), window.event_name, time_ns, attributes)
-            TRACES.hold(*_numbers(holder), _size(attributes))
+            TRACES.hold(holder.span_context.trace_id, holder.span_context.span_id, _size(attributes))
             window.keeper.keep(kept)
 
     def _keep_unfinished(self, window: OpenRows, now: int) -> None:
@@ -310,19 +310,19 @@ class StepWindows:
     @guarded(nothing)
     def _keep_as_it_is(self, window: OpenRows) -> None:
         columns = {name: without_held(tuple(values)) for name, values in window.taken().items()}
-        attributes = _marked(described(columns, WindowReason.TIME).attributes, window.repairs)
+        attributes = described(columns, WindowReason.TIME).attributes | marks(window.repairs)
         names = window.number, *_ids(self._owner), window.event_name
         window.keeper.keep(KeptWindow(*names, columns["time_ns"][-1], attributes))
 
     def _holder(self, now: int) -> Operation:
         """The span for the next window's event: the owner at first, then segments, so that no span nears its limit."""
         young = now - self._owner._started_at < _OWNER_HOLDS_NS
-        has_room = young and self._owner._is_here() and self._events_on_owner < _MOST_EVENTS
+        has_room = young and self._owner._is_here() and self._events_on_owner < MOST_EVENTS
         if self._segment is None and has_room and not has_outgrown(self._owner):
             self._events_on_owner += 1
             return self._owner
         if self._segment is not None:
-            is_over = self._events_on_segment >= _MOST_EVENTS or now >= self._segment_until
+            is_over = self._events_on_segment >= MOST_EVENTS or now >= self._segment_until
             if is_over or has_outgrown(self._segment):
                 self._segment.stop()
                 self._segment = None
@@ -350,22 +350,10 @@ def _ids(operation: Operation) -> tuple[bytes, bytes]:
     return context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big")
 
 
-def _numbers(operation: Operation) -> tuple[int, int]:
-    context = operation.span_context
-    return context.trace_id, context.span_id
-
-
 def _size(attributes: Mapping[str, Any]) -> int:
     """About the bytes that an event with `attributes` takes."""
     values = attributes.get(attr.CRUCIBLE_WINDOW_SERIES_VALUES)
     return _ATTRIBUTE_SIZE * len(attributes) + (len(values) if isinstance(values, bytes) else 0)
-
-
-def _marked(attributes: dict[str, Any], repairs: Repairs) -> dict[str, Any]:
-    if repairs:
-        attributes[attr.CRUCIBLE_REPAIRED_KEYS] = list(repairs)
-        attributes[attr.CRUCIBLE_REPAIRED_REASONS] = list(repairs.values())
-    return attributes
 
 
 def keep_what_waits() -> None:

@@ -28,8 +28,9 @@ from crucible_trace_otel.record._parts import RunParts
 from crucible_trace_otel.record._policy import WindowPolicy, policy_of
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._resuming import beginning_of, tell_of_resuming
-from crucible_trace_otel.record._steps import Training, as_step, short
+from crucible_trace_otel.record._steps import Training, short
 from crucible_trace_otel.record._totals import StepTotals
+from crucible_trace_otel.record._training_signals import as_step
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.record._windows import StepWindows
 from crucible_trace_otel.record.facts import Dataset, Model, run_facts
@@ -138,6 +139,11 @@ class TrainingRun(Checkpoints, Concluded):
         checkpoint.
         """
         return self._beginning.next_epoch
+
+    @property
+    def _last_step(self) -> int | None:
+        """Index of the highest step so far, in this attempt or an earlier one; None before the first."""
+        return self._next_step - 1 if self._next_step else None
 
     def epoch(self, index: int) -> Epoch:
         """The epoch `index` (from 0), to be used in `with` or by `start()` and `stop()`."""
@@ -278,7 +284,7 @@ class TrainingRun(Checkpoints, Concluded):
         self.set({**self._totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self._totals.last.get("loss")})
         self._measures.abnormal = sum(self._watch.counts.values())
         self.set({attr.CRUCIBLE_ABNORMAL_COUNT: self._measures.abnormal or None})
-        self._conclude(self._next_step - 1 if self._next_step else None, self._totals.last.get("loss"))
+        self._conclude(self._last_step, self._totals.last.get("loss"))
 
 
 @forgiving

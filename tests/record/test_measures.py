@@ -114,7 +114,7 @@ def test_a_phase_of_an_odd_name_and_one_that_is_late(recorded: Recording, warned
     with run.phase("late"):
         pass
     assert count_of(recorded.one("training_run"), "7") == 1
-    assert [text.split(" ")[0] for text in warned] == ["Measured.phase()", "Measured.phase()", "training_run"]
+    assert [text.split(" ")[0] for text in warned] == ["TrainingRun.phase()", "TrainingRun.phase()", "training_run"]
 
 
 def test_nothing_is_configured() -> None:
