@@ -13,7 +13,7 @@ from typing import Any
 from crucible_trace_otel.record._values import printable
 from crucible_trace_otel.semconv.enums import HistorySource
 
-__all__ = ["History", "Row", "read_history", "time_of"]
+__all__ = ["TAKEN", "History", "Row", "read_history", "time_of"]
 
 _TIMES = ("time_ns", "time", "timestamp", "_timestamp", "wall_time")
 _VALIDATIONS = ("val_", "eval_")
@@ -21,6 +21,8 @@ _EARLIEST_S, _EARLIEST_MS, _EARLIEST_US, _EARLIEST_NS = 1e8, 1e11, 1e14, 1e17  #
 _LATEST_NS = 2**63 - 1
 _INT64 = range(-(2**63), 2**63 - 1)
 _DELIMITERS = ",;\t"
+TAKEN = "rows, a data frame of pandas, a history of Keras, or a CSV file"
+"""What a history can be, for a message."""
 
 
 @dataclass(slots=True)
@@ -50,7 +52,7 @@ class History:
 
 
 def read_history(given: Any, started_ns: int | None) -> History:
-    """The history in `given`: a CSV file's path, a Keras history, or rows.
+    """The history in `given`: a CSV file's path, a data frame of pandas, a Keras history, or rows.
 
     Raises:
         OSError: There is no such file.
@@ -103,12 +105,14 @@ def time_of(value: Any, started_ns: int | None = None) -> int | None:
 def _source(given: Any) -> tuple[str, Sequence[Any]]:
     if isinstance(given, (str, os.PathLike)):
         return HistorySource.CSV, _csv_rows(given)
+    if hasattr(given, "notna") and hasattr(given, "to_dict"):  # a data frame of pandas, whose items are its columns
+        return HistorySource.ROWS, _frame_rows(given)
     if isinstance(getattr(given, "history", None), Mapping):  # the object that Keras' fit returns
         return HistorySource.KERAS, _keras_rows(given.history, getattr(given, "epoch", ()))
     if isinstance(given, Mapping):
         return HistorySource.KERAS, _keras_rows(given, ())
     if not isinstance(given, Iterable):
-        raise TypeError(f"rows={printable(given)[:80]} is no history: it takes rows, a history of Keras, or a CSV file")
+        raise TypeError(f"rows={printable(given)[:80]} is no history: it takes {TAKEN}")
     rows = list(given)
     named = [row for row in rows if isinstance(row, Mapping)]
     is_transformers = all("epoch" in row and "step" in row for row in named) and any(
@@ -130,6 +134,14 @@ def _csv_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
             }
             for row in csv.DictReader(file, delimiter=delimiter)
         ]
+
+
+def _frame_rows(frame: Any) -> list[dict[Any, Any]]:
+    """The rows of a data frame; a cell without a value, such as NaN, is one that its row lacks."""
+    return [
+        {name: value for name, value in row.items() if is_there[name]}
+        for row, is_there in zip(frame.to_dict("records"), frame.notna().to_dict("records"), strict=True)
+    ]
 
 
 def _cell(text: str) -> Any:

@@ -40,20 +40,22 @@ class Tracked(Generic[T]):
         self._size = batch_size
 
     def __iter__(self) -> Iterator[T]:
-        return _Pass(self._loader, self._within._innermost(), self._size, self._bar())
+        owner = self._within._innermost()
+        return _Pass(self._loader, owner, self._size, self._bar(owner))
 
     def __len__(self) -> int:
         """How many batches the loader says it has; a TypeError where it does not."""
         return len(self._loader)  # type: ignore[arg-type]
 
-    def _bar(self) -> Bar | None:
+    def _bar(self, owner: "Measured") -> Bar | None:
         if self._progress is None or self._progress is False:
             return None
         total = self._total
         if total is None:
             with suppress(Exception):  # it has no length, or does not know it: nor do we
                 total = len(self._loader)  # type: ignore[arg-type]
-        return progress_bar(self._progress, total, self._within.about)
+        within = self._within.about
+        return progress_bar(self._progress, total, within if owner is self._within else f"{within}, {owner.about}")
 
 
 class _Pass(Iterator[T]):

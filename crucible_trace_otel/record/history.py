@@ -13,15 +13,16 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.journal.series import described
 from crucible_trace_otel.journal.slots import MOST_ROWS
 from crucible_trace_otel.record._doubles import metric_attributes
 from crucible_trace_otel.record._guard import guarded
-from crucible_trace_otel.record._history_rows import History, Row, read_history, time_of
+from crucible_trace_otel.record._history_rows import TAKEN, History, Row, read_history, time_of
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation, emit_event
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
-from crucible_trace_otel.record._values import Repairs, clean, marks
+from crucible_trace_otel.record._values import Repairs, clean, marks, printable
 from crucible_trace_otel.record._windows import MOST_EVENTS, StepSegment
 from crucible_trace_otel.record.facts import Dataset, Model
 from crucible_trace_otel.record.training import Epoch, TrainingRun
@@ -57,7 +58,8 @@ def record_history(
 
     Args:
         name: What a person calls the run.
-        rows: Mappings, such as the `log_history` of transformers; the `history` of Keras; or the path of a CSV file.
+        rows: Mappings, such as the `log_history` of transformers; the `history` of Keras; a data frame of pandas, in
+            which NaN is what a row lacks; or the path of a CSV file.
         started_at: When the run began: a `datetime`, ISO 8601 text, or seconds since 1970. The first row's time when
             not given. With it, times that are too small to be dates count seconds from there.
         ended_at: When it ended; the last row's time when not given.
@@ -74,6 +76,12 @@ def record_history(
         What later records can depend on. What cannot be read as a history is one warning, and nothing is recorded.
     """
     history = read_history(rows, time_of(started_at))
+    if history.left_out and not history.rows:
+        warn_once(
+            f"history {printable(name)}",
+            f"None of the {history.left_out} rows of the history {printable(name)!r} maps names to values: the run is "
+            f"recorded without steps. It takes {TAKEN}.",
+        )
     run = _PastRun(
         name,
         run_id=run_id,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -139,6 +141,35 @@ def test_a_csv_file(recorded: Recording, tmp_path: Path) -> None:
     ]
 
 
+def test_a_data_frame_of_pandas(recorded: Recording, warned: list[str]) -> None:
+    frame = pd.DataFrame(
+        {
+            "epoch": [0, 0, 1],
+            "step": [0, 1, 2],
+            "timestamp": pd.to_datetime([START + second for second in (0, 10, 20)], unit="s", utc=True),
+            "loss": [0.9, 0.8, 0.7],
+            "grad": [1.5, math.nan, 2.5],
+            "val_accuracy": [math.nan, 0.5, math.nan],
+            "note": ["warm", None, None],
+        }
+    )
+    crucible.record_history("digits", frame)
+    assert recorded.tree(INDEX, ACCURACY).inside == [
+        node(
+            "epoch",
+            "epoch 0",
+            node("validation_run", "accuracy 0.5", attributes={INDEX: 0, ACCURACY: 0.5}),
+            attributes={INDEX: 0},
+            events=["steps_recorded", "steps_recorded"],
+        ),
+        node("epoch", "epoch 1", attributes={INDEX: 1}, events=["steps_recorded"]),
+    ]
+    assert seconds(recorded.one("training_run")) == (0, 20)
+    rows = [(row["step"], row["loss"], row.get("grad"), row.get("note")) for row in recorded.rows()]
+    assert rows == [(0, 0.9, 1.5, "warm"), (1, 0.8, None, None), (2, 0.7, 2.5, None)]
+    assert warned == []
+
+
 def test_times_since_the_start(recorded: Recording) -> None:
     rows = [{"time": 1.5, "loss": 1.0}, {"time": 3, "loss": 0.5}]
     crucible.record_history("with", rows, started_at=START)
@@ -212,11 +243,13 @@ def test_what_is_no_history_is_one_warning(recorded: Recording, warned: list[str
     assert len(warned) == 1
 
 
-def test_a_history_without_a_row_is_a_run_all_the_same(recorded: Recording) -> None:
+def test_a_history_without_a_row_is_a_run_all_the_same(recorded: Recording, warned: list[str]) -> None:
     crucible.record_history("h", b"bytes", started_at=START, ended_at=START + 9)  # type: ignore[arg-type]
     span = recorded.one("training_run")
     assert said(span)[attr.CRUCIBLE_DROPPED_COUNT] == 5
     assert seconds(span) == (0, 9)
+    assert len(warned) == 1
+    assert "recorded without steps. It takes rows, a data frame" in warned[0]
 
 
 def test_a_history_inside_a_pipeline_keeps_its_times(recorded: Recording) -> None:

@@ -254,6 +254,15 @@ def test_a_bar_of_rich(recorded: Recording, capsys: pytest.CaptureFixture[str], 
     assert shown in said_on_stderr
 
 
+def test_a_bar_says_which_epoch_it_goes_through(recorded: Recording, capsys: pytest.CaptureFixture[str]) -> None:
+    with crucible.training_run("digits") as run:
+        for _ in run.epochs(2):
+            list(run.track([1, 2, 3], progress="rich"))
+        list(run.track([1, 2, 3], progress="rich"))
+    bars = [line for line in capsys.readouterr().err.splitlines() if "3/3" in line]
+    assert [line.split(" \u2501")[0] for line in bars] == ["digits, epoch 0", "digits, epoch 1", "digits"]
+
+
 def test_a_bar_without_a_total_invents_none(recorded: Recording, capsys: pytest.CaptureFixture[str]) -> None:
     with crucible.training_run("r") as run:
         assert list(run.track(iter([1, 2, 3]), progress="rich")) == [1, 2, 3]
@@ -280,7 +289,7 @@ def test_a_bar_that_nobody_knows_or_that_breaks(
     with crucible.training_run("r") as run:
         assert list(run.track([1], progress="fireworks")) == [1]
         assert list(run.track([1, 2], progress="rich", total="many")) == [1, 2]  # type: ignore[arg-type]
-        monkeypatch.setattr(Tracked, "_bar", lambda _: Broken())
+        monkeypatch.setattr(Tracked, "_bar", lambda *_: Broken())
         assert list(run.track([1, 2])) == [1, 2]
     assert said(recorded.one("training_run"))[BATCHES] == 5
     assert "fireworks" in warned[0]
