@@ -47,7 +47,7 @@ class Tracked(Generic[T]):
         """How many batches the loader says it has; a TypeError where it does not."""
         return len(self._loader)  # type: ignore[arg-type]
 
-    def _bar(self, owner: "Measured") -> Bar | None:
+    def _bar(self, owner: "Timed") -> Bar | None:
         if self._progress is None or self._progress is False:
             return None
         total = self._total
