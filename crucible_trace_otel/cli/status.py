@@ -62,7 +62,7 @@ def _not_closed(directory: Path) -> Iterator[str]:
         dead = len(left_open(directory))
         if dead:
             yield (
-                f"{dead} dead {'process has' if dead == 1 else 'processes have'} left operations open: "
+                f"{dead} dead {'process' if dead == 1 else 'processes'} may have left operations open: "
                 "`crucible-trace recover` closes them; so does whatever sends."
             )
 

@@ -128,6 +128,7 @@ def test_damage_is_told_apart(journal):
         "1 damaged record could not be read; they are in no count.",
         "1 file stopped within a record: normal where a process was killed, or is writing right now.",
         f"Not read: zzz-0000.segment: {os.strerror(40)}.",
+        "1 dead process may have left operations open: `crucible-trace recover` closes them; so does whatever sends.",
     ]
     assert json.loads(crucible_trace("status", "--journal", journal, "--json").stdout)["damaged"] == 1
 
