@@ -27,7 +27,7 @@ DEMO = ROOT / "examples" / "digits.py"
 JOURNAL = ".crucible"
 
 
-def start(code: list[str], folder: Path, endpoint: str, protocol: str) -> subprocess.Popen[str]:
+def start(code: list[str], folder: Path, endpoint: str, protocol: str, **variables: str) -> subprocess.Popen[str]:
     """A program that works in `folder` and sends; the process it has send ends a minute after it at the latest."""
     environment = {
         **os.environ,
@@ -36,6 +36,7 @@ def start(code: list[str], folder: Path, endpoint: str, protocol: str) -> subpro
         "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
         "CRUCIBLE_SHIP_LINGER": "60",
         "CRUCIBLE_CONSOLE": "0",
+        **variables,
     }
     return subprocess.Popen(
         [sys.executable, *code],
