@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -52,18 +53,25 @@ def training(directory: Path, steps: int = STEPS, paced: int = PACED) -> list[Co
     return results
 
 
-def _by_name(epoch: crucible.Epoch, times: int) -> None:
+def _by_name(epoch: crucible.Epoch) -> Callable[[int], None]:
     loss, accuracy, rate, norm, tokens, seconds = SIX.values()
-    for _ in range(times):
-        epoch.record_step(loss=loss, accuracy=accuracy, rate=rate, norm=norm, tokens=tokens, seconds=seconds)
+
+    def steps(times: int) -> None:
+        for _ in range(times):
+            epoch.record_step(loss=loss, accuracy=accuracy, rate=rate, norm=norm, tokens=tokens, seconds=seconds)
+
+    return steps
 
 
-def _by_position(epoch: crucible.Epoch, times: int) -> None:
+def _by_position(epoch: crucible.Epoch) -> Callable[[int], None]:
+    loss, accuracy, rate, norm, tokens, seconds = SIX.values()
     record = epoch.step_recorder(*SIX)
-    record(*SIX.values())
-    loss, accuracy, rate, norm, tokens, seconds = SIX.values()
-    for _ in range(times - 1):
-        record(loss, accuracy, rate, norm, tokens, seconds)
+
+    def steps(times: int) -> None:
+        for _ in range(times):
+            record(loss, accuracy, rate, norm, tokens, seconds)
+
+    return steps
 
 
 def _plain(span: trace_api.Span, times: int) -> None:
@@ -81,12 +89,12 @@ class _Steps:
         self.plain = provider.get_tracer("benchmark")
         self.runs: list[str] = []
 
-    def compared(self, name: str, record: Callable[[crucible.Epoch, int], None], each: int) -> Comparison:
+    def compared(self, name: str, form: Callable[[crucible.Epoch], Callable[[int], None]], each: int) -> Comparison:
         """`each` steps an epoch; raises ValueError where one is not read back."""
         self.provider.force_flush()
         self.runs, before = [], self.exporter.events
         result = compare(
-            f"step: {name}", each * EPOCHS, lambda: self.ours(record, each), lambda: self.theirs(each), ADD_EVENT
+            f"step: {name}", each * EPOCHS, lambda: self.ours(form, each), lambda: self.theirs(each), ADD_EVENT
         )
         self.provider.force_flush()
         theirs_kept = (self.exporter.events - before) // len(self.runs)
@@ -97,17 +105,17 @@ class _Steps:
         result.kept = f"{ours_kept:,} of {each * EPOCHS:,} (plain SDK: {theirs_kept:,})"
         return result
 
-    def ours(self, record: Callable[[crucible.Epoch, int], None], each: int) -> int:
+    def ours(self, form: Callable[[crucible.Epoch], Callable[[int], None]], each: int) -> int:
         """A run."""
         taken = 0
         with crucible.training_run("benchmark") as run:
             self.runs.append(f"{run.span_context.trace_id:032x}")
             for epoch in run.epochs(EPOCHS):
+                steps, left = form(epoch), each
                 if each == IN_A_WINDOW:
-                    record(epoch, 1)  # opens the window
-                    taken += timed(lambda: record(epoch, each - 1))  # noqa: B023 - called here
-                else:
-                    taken += timed(lambda: record(epoch, each))  # noqa: B023
+                    steps(1)  # opens the window
+                    left -= 1
+                taken += timed(partial(steps, left))
         return taken
 
     def theirs(self, each: int) -> int:
