@@ -9,7 +9,7 @@ from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._abnormal import HIGHEST, LOWEST
 from crucible_trace_otel.record._doubles import metric_attributes
 from crucible_trace_otel.record._guard import guarded, nothing
-from crucible_trace_otel.record._operation import record_moment
+from crucible_trace_otel.record._operation import Operation, record_moment
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._rows import CLOSED, OpenRows
 from crucible_trace_otel.record._training_signals import TrainingSignals
@@ -21,6 +21,7 @@ __all__ = ["Training", "short"]
 F = TypeVar("F", bound=Callable[..., Any])
 _clock = time.perf_counter_ns
 _FAR = 2**62  # steps beyond are looked at
+_NO_VALIDATION = not_recorded(spans.VALIDATION_RUN)()
 
 
 def _said_as(name: str) -> Callable[[F], F]:
@@ -35,6 +36,13 @@ def _said_as(name: str) -> Callable[[F], F]:
 
 class Training(TrainingSignals):
     """A training run or one of its epochs."""
+
+    _is_dropped = False
+    """Whether it is not recorded: nothing is set up, or it is sampled out."""
+
+    def _start_span(self, inside: Operation | None) -> None:
+        super()._start_span(inside)
+        self._is_dropped = not (self.ended or self.span.is_recording())
 
     def record_step(self, /, *misplaced: Any, step: int | None = None, **numbers: Any) -> None:
         """Record one training step; every row can be read back.
@@ -52,6 +60,8 @@ class Training(TrainingSignals):
         try:
             windows = self._windows
             window = windows.current
+            if window is CLOSED and self._is_dropped:
+                return
             values = window.values_of(numbers)
             now = _clock() + window.clock
             total = sum(values, 0.0)
@@ -105,6 +115,8 @@ class Training(TrainingSignals):
         def record(*values: Any) -> None:
             nonlocal window
             step, offset, before, raised = None, -1, window, None
+            if before is CLOSED and self._is_dropped:
+                return
             try:
                 now = _clock() + before.clock
                 total = sum(values, 0.0)
@@ -171,6 +183,8 @@ class Training(TrainingSignals):
         Args:
             **metrics: Its metrics, by name: `accuracy=0.93`.
         """
+        if self._is_dropped:
+            return _NO_VALIDATION
         said = ", ".join(f"{name} {short(value)}" for name, value in metrics.items())
         attributes = {**self._epoch_and_step(), **metric_attributes(metrics)}
         return record_moment(self, spans.VALIDATION_RUN, said or "validation", attributes)

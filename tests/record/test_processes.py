@@ -23,6 +23,8 @@ from tests.record.scenario import RESULTS, run_scenario
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from opentelemetry.sdk.trace.sampling import Sampler
+
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -55,6 +57,37 @@ def test_a_provider_set_up_later_is_used() -> None:
     with crucible.stage("after"):
         pass
     assert recording.trees() == [node("stage after", "after")]
+
+
+@pytest.mark.parametrize("sampler", [None, ALWAYS_OFF])
+def test_steps_and_validations_of_a_run_that_is_not_recorded_are_passed_over_in_silence(
+    warned: list[str], sampler: Sampler | None
+) -> None:
+    if sampler is not None:
+        recording = Recording(sampler=sampler)
+        _tracer.use_tracer_provider(recording.provider)
+    run = crucible.training_run("r")
+    before = run.step_recorder("loss")
+    with run, run.epoch(0) as epoch:
+        within = epoch.step_recorder("loss")
+        for record in (before, within, lambda value: epoch.record_step(loss=value)):
+            record(0.5)
+        validation = epoch.record_validation(accuracy=1)
+    within(0.25)
+    assert not validation.span_context.is_valid
+    assert validation.operation_name == "validation_run"
+    assert run.next_step == 0
+    assert warned == []
+
+
+def test_a_recorder_made_before_its_epoch_begins_records_in_it(recorded: Recording) -> None:
+    with crucible.training_run("r") as run:
+        epoch = run.epoch(0)
+        record = epoch.step_recorder("loss")
+        record(0.5)  # it has not begun
+        with epoch:
+            record(0.25)
+    assert [row["loss"] for row in recorded.rows()] == [0.25]
 
 
 def test_what_is_sampled_out_costs_nothing_and_keeps_the_trace(
