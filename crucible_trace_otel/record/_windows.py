@@ -82,21 +82,23 @@ class StepWindows:
         self._found: deque[AbnormalStep] = deque()
         self._lock = threading.RLock()  # one that the garbage collector may enter again
         self._waiting: deque[tuple[str, int, Mapping[str, Any], bool]] = deque()
-        self._is_adding = False
+        self._is_adding = self._is_over = False
         self._events_on_owner = self._segments = self._events_on_segment = 0
         self._segment: StepSegment | None = None
         self._segment_until = 0
         _windows.add(self)
 
-    def add(self, event_name: str, step: int, numbers: Mapping[str, Any], *, is_repeated: bool = False) -> None:
-        """Keep one row, whatever is in it.
+    def add(self, event_name: str, step: int, numbers: Mapping[str, Any], *, is_repeated: bool = False) -> bool:
+        """Keep one row, whatever is in it, unless the owner has ended meanwhile on another thread: that is False.
 
         Called from within itself, by a signal handler or a finalizer, it leaves the row to the interrupted call.
         """
         with self._lock:
+            if self._is_over and not self._is_adding:
+                return False
             self._waiting.append((event_name, step, numbers, is_repeated))
             if self._is_adding:
-                return
+                return True
             self._is_adding = True
             try:
                 while self._waiting:
@@ -104,6 +106,7 @@ class StepWindows:
             finally:
                 self._is_adding = False
         self._call_back()
+        return True
 
     def _add(self, event_name: str, step: int, numbers: Mapping[str, Any], is_repeated: bool) -> None:  # noqa: FBT001
         repairs: Repairs = {}
@@ -152,12 +155,15 @@ class StepWindows:
             return WindowReason.TIME
         return WindowReason.ABNORMAL if is_news else None
 
-    def note_skipped(self, step: int, reason: str | None) -> None:
-        """Record that the optimizer skipped a step."""
+    def note_skipped(self, step: int, reason: str | None) -> bool:
+        """Record that the optimizer skipped a step, unless the owner has ended meanwhile: that is False."""
         with self._lock:
+            if self._is_over:
+                return False
             rows = self.current.latest(_ROWS_SHOWN)
             self._note(AbnormalStep(step, AbnormalKind.SKIPPED, reason=reason, rows=rows), self._owner._now_ns())
         self._call_back()
+        return True
 
     def _note(self, found: AbnormalStep, now: int) -> bool:
         """Record an abnormal step; whether its window is to be closed: not for each of many that follow each other."""
@@ -202,8 +208,9 @@ class StepWindows:
             window.last = 0
 
     def close(self) -> None:
-        """Close every window, and the segment that holds the last of them: the owner ends."""
+        """Close every window, and the segment that holds the last of them: the owner ends, and no row comes after."""
         with self._lock:
+            self._is_over = True
             for key in list(self._open):
                 self._close(key, WindowReason.END)  # guarded: one that fails does not take the others with it
             if self._segment is not None:
