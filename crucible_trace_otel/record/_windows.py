@@ -5,7 +5,6 @@ A span event a step would be dropped from the 129th on, silently, by the SDK's d
 
 import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from crucible_trace_otel.journal.slots import KeptWindow, WindowHead
 from crucible_trace_otel.record._abnormal import StepWatch, told
 from crucible_trace_otel.record._device import Held, held, read_held, without_held
 from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._living import Living
 from crucible_trace_otel.record._metrics import WindowMeter
 from crucible_trace_otel.record._operation import Operation, emit_event
 from crucible_trace_otel.record._parts import has_outgrown
@@ -40,7 +40,7 @@ _SEGMENT_NS = (30 * _SECOND_NS, 600 * _SECOND_NS)
 _ATTRIBUTE_SIZE = 64  # bytes of one of a window's statistics, about
 _ROWS_SHOWN = 10  # with an abnormal step
 _PLAIN = frozenset({int, float})
-_windows: "weakref.WeakSet[StepWindows]" = weakref.WeakSet()
+_windows: "Living[StepWindows]" = Living()
 
 
 class StepSegment(Operation):
@@ -377,12 +377,12 @@ def _marked(attributes: dict[str, Any], repairs: Repairs) -> dict[str, Any]:
 
 def keep_what_waits() -> None:
     """To be called each second where steps are kept: has those kept that only memory holds. Never raises."""
-    for windows in list(_windows):
+    for windows in _windows:
         windows.keep_unfinished()
 
 
 def _forget_all() -> None:
-    for windows in list(_windows):
+    for windows in _windows:
         windows.forget()
 
 
