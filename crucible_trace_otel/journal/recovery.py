@@ -130,8 +130,8 @@ def may_be_open(own: Iterable[Path]) -> bool:
     """Whether the segments that a dead writer wrote itself, in their order, tell of anything it has not ended.
 
     A segment repeats what is open when it is begun, so that the newest tells; where the writer died in the midst of
-    that, the one before tells. True also where the newest is damaged, or ends within a record: what it repeats may be cut. Never
-    raises.
+    that, the one before tells. True also where the newest is damaged, or ends within a record: what it repeats may be
+    cut. Never raises.
     """
     newest, before = JournalContent(()), JournalContent(())
     for segment in own:

@@ -91,7 +91,7 @@ def test_steps_and_skipped_ones_while_an_epoch_ends_on_another_thread_go_to_the_
             epoch._windows.close()  # as its end does
             epoch.record_step(loss=0.5)
             epoch.skip_step("overflow", loss=0.25)
-        assert not [window for window in epoch._windows._open]
+        assert not epoch._windows._open
     assert [(row.get("epoch"), row["step"], row["loss"]) for row in recorded.rows()] == [
         (3, 1, 0.5),
         (3, 2, 0.25),
