@@ -46,7 +46,7 @@ class Measured(Operation):
         Args:
             name: What to call it.
         """
-        if self.ended:
+        if self.ended or not self._is_here():
             place_of_late(self)
         return self._measures.phase(name)
 

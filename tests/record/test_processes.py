@@ -21,7 +21,7 @@ from tests.record.reading import Recording, node
 from tests.record.scenario import RESULTS, run_scenario
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -155,15 +155,16 @@ def test_a_forked_child_has_ids_and_digests_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("call", [lambda run: run.stop_early("enough"), lambda run: run.phase("forward")])
 def test_what_a_forked_child_cannot_keep_on_its_parents_operations_is_said(
-    recorded: Recording, warned: list[str]
+    recorded: Recording, warned: list[str], call: Callable[[crucible.TrainingRun], object]
 ) -> None:
     read, write = os.pipe()
     with crucible.training_run("r") as run:
         child = os.fork()
         if not child:
             run.record_step(loss=1.0)
-            run.stop_early("enough")
+            call(run)
             os.write(write, "\n".join(warned).encode())
             os._exit(0)
         os.waitpid(child, 0)
