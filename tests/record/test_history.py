@@ -294,7 +294,7 @@ def test_a_row_that_cannot_be_read_costs_no_other(recorded: Recording, warned: l
     assert not warned
 
 
-@pytest.mark.parametrize("time", [10**400, "0001-01-01T00:00:00"])
+@pytest.mark.parametrize("time", [10**400, "0001-01-01T00:00:00"], ids=["large", "early"])
 def test_a_time_far_from_now_is_none(recorded: Recording, warned: list[str], time: object) -> None:
     crucible.record_history("r", [{"time": START, "loss": 1.0}, {"time": time, "loss": 2.0}])
     assert [row["loss"] for row in recorded.rows()] == [1.0, 2.0]
