@@ -13,7 +13,7 @@
                     Training < _checkpoints.Checkpoints, _conclusion.Concluded < TrainingRun
     steps           _steps, _training_signals (beside them) -> _windows -> _rows (an open window), _totals
                     _policy, _abnormal (which steps are not as the others)
-                    _keeping (where rows survive), _held (scalars on an accelerator)
+                    _keeping (where rows survive), _held (scalars on an accelerator), _living (who is open)
     where time goes _timed -> _measures (phases, waiting), _tracking (loops over a loader), _progress (bars)
     checkpoints     _checkpoints, _resuming -> _sidecar (what it says), _sidecar_files (where it lies)
                     _files (any saving and loading) -> _digests, _manifest (of a directory)

@@ -36,7 +36,7 @@ def place_of(operation: "Operation") -> "Operation | None":
 def _place_of_late(operation: "Operation") -> "Operation | None":
     """The nearest operation around `operation`, which has ended, that goes on; None where there is none.
 
-    Says once that it has ended.
+    Says once that it has ended, or that it is another process's: a forked child has a copy of its parent's.
     """
     around = operation.outer
     while around is not None and not (around.is_recording and around._is_here()):
@@ -44,7 +44,10 @@ def _place_of_late(operation: "Operation") -> "Operation | None":
     if operation.span_context.is_valid:
         name = f"{operation.operation_name} {operation.about!r}"
         kept = "not kept" if around is None else f"kept on {around.operation_name} {around.about!r}"
-        warn_once(f"ended {name}", f"{name} has ended: what is recorded on it afterwards is {kept}.")
+        why = "has ended: what is recorded on it afterwards"
+        if not operation._is_here():
+            why = "was begun before a fork, by another process: what this one records on it, but for steps,"
+        warn_once(f"ended {name}", f"{name} {why} is {kept}.")
     return around
 
 

@@ -352,9 +352,9 @@ class Operation:
 @guarded(nothing)
 def emit_event(operation: Operation, name: str, attributes: Mapping[str, Any], time_ns: int | None = None) -> None:
     """Record an event of `operation`, as a span event, a log record, or both: the only place that adds span events."""
-    if operation.ended:
+    if operation.ended or not operation._is_here():
         operation, name, attributes = as_late(operation, name, attributes)
-    if operation.span.is_recording():
+    if operation.span.is_recording() and operation._is_here():
         cleaned, at = clean(attributes), time_ns or operation._now_ns()
         if not is_logged(operation.span, name, cleaned, at):
             operation.span.add_event(name, cleaned, at)

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakSet
 
 from crucible_trace_otel.record._context import current_operation
 from crucible_trace_otel.record._guard import forgiving, guarded
 from crucible_trace_otel.record._late import warn_late
 from crucible_trace_otel.record._links import Links, LinkTargets
+from crucible_trace_otel.record._living import Living
 from crucible_trace_otel.record._measures import Measures, Phase
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._tracking import Tracked
@@ -31,7 +31,7 @@ class Timed(Operation):
     def _prepare(self) -> None:
         super()._prepare()
         self._measures = Measures()
-        self._passes: WeakSet[Any] = WeakSet()
+        self._passes: Living[Any] = Living()
 
     @guarded(lambda *_, **__: Phase())
     def phase(self, name: str) -> Phase:
@@ -46,7 +46,7 @@ class Timed(Operation):
         Args:
             name: What to call it.
         """
-        if self.ended:
+        if self.ended or not self._is_here():
             warn_late(self)
         return self._measures.phase(name)
 
@@ -116,6 +116,6 @@ class Timed(Operation):
 
     def _measured(self) -> dict[str, Any]:
         """What was measured, as attributes, once it is over."""
-        for loop in list(self._passes):
+        for loop in self._passes:
             loop._leave()
         return self._measures.attributes(self._given)

@@ -47,6 +47,10 @@ class Tracked(Generic[T]):
         """How many batches the loader says it has; a TypeError where it does not."""
         return len(self._loader)  # type: ignore[arg-type]
 
+    def __bool__(self) -> bool:
+        """As the loader is: one without a length is true."""
+        return bool(self._loader)
+
     def _bar(self, owner: "Timed") -> Bar | None:
         if self._progress is None or self._progress is False:
             return None

@@ -109,14 +109,14 @@ class TrainingSignals(Timed):
 
     def _note_skipped(self, index: int, reason: str | None) -> None:
         """Say so, as `_add_row` keeps a row."""
-        if not self.ended:
-            self._windows.note_skipped(index, reason)
-        elif self._run.ended:
-            said = {attr.CRUCIBLE_ABNORMAL_KIND: AbnormalKind.SKIPPED, attr.CRUCIBLE_ABNORMAL_REASON: reason}
-            emit_event(self._run, events.STEP_ABNORMAL, {attr.CRUCIBLE_TRAINING_STEP_INDEX: index, **said})
-        else:
+        if not self.ended and self._windows.note_skipped(index, reason):
+            return
+        if self is not self._run and not self._run.ended:
             warn_late(self)
-            self._run._windows.note_skipped(index, reason)
+            if self._run._windows.note_skipped(index, reason):
+                return
+        said = {attr.CRUCIBLE_ABNORMAL_KIND: AbnormalKind.SKIPPED, attr.CRUCIBLE_ABNORMAL_REASON: reason}
+        self._tell_late(events.STEP_ABNORMAL, {attr.CRUCIBLE_TRAINING_STEP_INDEX: index, **said})
 
     def _record(self, event_name: str, step: int | None, numbers: Mapping[str, Any]) -> None:
         if self._takes_rows():
@@ -129,16 +129,23 @@ class TrainingSignals(Timed):
 
     def _add_row(self, event_name: str, step: int, numbers: Mapping[str, Any], *, is_repeated: bool = False) -> None:
         """Keep a row: after the end of its epoch with the run, after the end of that with what is around it."""
-        if not self.ended:
-            self._windows.add(event_name, step, numbers, is_repeated=is_repeated)
-        elif self._run.ended:
-            values = metric_attributes(numbers, attr.CRUCIBLE_WINDOW_LAST_TEMPLATE)
-            emit_event(self._run, event_name, {attr.CRUCIBLE_TRAINING_STEP_INDEX: step, **values})
-        else:
+        if not self.ended and self._windows.add(event_name, step, numbers, is_repeated=is_repeated):
+            return
+        if self is not self._run and not self._run.ended:
             warn_late(self)
             index = self._given.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX)
             known = {"epoch": index} if type(index) is int else {}
-            self._run._windows.add(event_name, step, {**known, **numbers}, is_repeated=is_repeated)
+            if self._run._windows.add(event_name, step, {**known, **numbers}, is_repeated=is_repeated):
+                return
+        values = metric_attributes(numbers, attr.CRUCIBLE_WINDOW_LAST_TEMPLATE)
+        self._tell_late(event_name, {attr.CRUCIBLE_TRAINING_STEP_INDEX: step, **values})
+
+    def _tell_late(self, name: str, attributes: Mapping[str, Any]) -> None:
+        """An event of a run that has ended, or whose windows are closed because it ends now, on another thread."""
+        if not self._run.ended:
+            known = {attr.CRUCIBLE_LATE_EVENT_ID: self._run.event_id, attr.CRUCIBLE_LATE_NAME: name}
+            name, attributes = events.RECORDED_LATE, {**attributes, **known}
+        emit_event(self._run, name, attributes)
 
 
 def as_step(given: Any) -> int:

@@ -115,7 +115,8 @@ def as_json(value: Any) -> str:
     """`value` as JSON text, as it would be as an attribute that holds others."""
     try:
         return json.dumps(_plain(value, "", {}, (), iter(range(_MOST_PARTS))), ensure_ascii=False)
-    except Exception:  # noqa: BLE001 - any object may be given, and its methods may do anything
+    except Exception as error:  # noqa: BLE001 - any object may be given, and its methods may do anything
+        let_through(error)
         return printable(value)
 
 

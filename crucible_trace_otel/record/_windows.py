@@ -5,7 +5,6 @@ A span event a step would be dropped from the 129th on, silently, by the SDK's d
 
 import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from crucible_trace_otel.journal.slots import KeptWindow, WindowHead
 from crucible_trace_otel.record._abnormal import StepWatch, told
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._held import Held, held, read_held, without_held
+from crucible_trace_otel.record._living import Living
 from crucible_trace_otel.record._metrics import WindowMeter
 from crucible_trace_otel.record._operation import Operation, emit_event
 from crucible_trace_otel.record._parts import has_outgrown
@@ -40,7 +40,7 @@ _SEGMENT_NS = (30 * _SECOND_NS, 600 * _SECOND_NS)
 _ATTRIBUTE_SIZE = 64  # bytes of one of a window's statistics, about
 _ROWS_SHOWN = 10  # with an abnormal step
 _PLAIN = frozenset({int, float})
-_windows: "weakref.WeakSet[StepWindows]" = weakref.WeakSet()
+_windows: "Living[StepWindows]" = Living()
 
 
 class StepSegment(Operation):
@@ -82,21 +82,23 @@ class StepWindows:
         self._found: deque[AbnormalStep] = deque()
         self._lock = threading.RLock()  # one that the garbage collector may enter again
         self._waiting: deque[tuple[str, int, Mapping[str, Any], bool]] = deque()
-        self._is_adding = False
+        self._is_adding = self._is_over = False
         self._events_on_owner = self._segments = self._events_on_segment = 0
         self._segment: StepSegment | None = None
         self._segment_until = 0
         _windows.add(self)
 
-    def add(self, event_name: str, step: int, numbers: Mapping[str, Any], *, is_repeated: bool = False) -> None:
-        """Keep one row, whatever is in it.
+    def add(self, event_name: str, step: int, numbers: Mapping[str, Any], *, is_repeated: bool = False) -> bool:
+        """Keep one row, whatever is in it, unless the owner has ended meanwhile on another thread: that is False.
 
         Called from within itself, by a signal handler or a finalizer, it leaves the row to the interrupted call.
         """
         with self._lock:
+            if self._is_over and not self._is_adding:
+                return False
             self._waiting.append((event_name, step, numbers, is_repeated))
             if self._is_adding:
-                return
+                return True
             self._is_adding = True
             try:
                 while self._waiting:
@@ -104,6 +106,7 @@ class StepWindows:
             finally:
                 self._is_adding = False
         self._call_back()
+        return True
 
     def _add(self, event_name: str, step: int, numbers: Mapping[str, Any], is_repeated: bool) -> None:  # noqa: FBT001
         repairs: Repairs = {}
@@ -152,12 +155,15 @@ class StepWindows:
             return WindowReason.TIME
         return WindowReason.ABNORMAL if is_news else None
 
-    def note_skipped(self, step: int, reason: str | None) -> None:
-        """Record that the optimizer skipped a step."""
+    def note_skipped(self, step: int, reason: str | None) -> bool:
+        """Record that the optimizer skipped a step, unless the owner has ended meanwhile: that is False."""
         with self._lock:
+            if self._is_over:
+                return False
             rows = self.current.latest(_ROWS_SHOWN)
             self._note(AbnormalStep(step, AbnormalKind.SKIPPED, reason=reason, rows=rows), self._owner._now_ns())
         self._call_back()
+        return True
 
     def _note(self, found: AbnormalStep, now: int) -> bool:
         """Record an abnormal step; whether its window is to be closed: not for each of many that follow each other."""
@@ -202,8 +208,9 @@ class StepWindows:
             window.last = 0
 
     def close(self) -> None:
-        """Close every window, and the segment that holds the last of them: the owner ends."""
+        """Close every window, and the segment that holds the last of them: the owner ends, and no row comes after."""
         with self._lock:
+            self._is_over = True
             for key in list(self._open):
                 self._close(key, WindowReason.END)  # guarded: one that fails does not take the others with it
             if self._segment is not None:
@@ -358,12 +365,12 @@ def _size(attributes: Mapping[str, Any]) -> int:
 
 def keep_what_waits() -> None:
     """To be called each second where steps are kept: has those kept that only memory holds. Never raises."""
-    for windows in list(_windows):
+    for windows in _windows:
         windows.keep_unfinished()
 
 
 def _forget_all() -> None:
-    for windows in list(_windows):
+    for windows in _windows:
         windows.forget()
 
 

@@ -118,7 +118,7 @@ class _PastRun(_Past, TrainingRun):
             attr.CRUCIBLE_HISTORY_SOURCE: history.source,
             attr.CRUCIBLE_HISTORY_TIMES: times,
             attr.CRUCIBLE_DROPPED_COUNT: history.left_out or None,
-            attr.CRUCIBLE_DROPPED_REASON: "rows that are no mappings" if history.left_out else None,
+            attr.CRUCIBLE_DROPPED_REASON: "rows that cannot be read" if history.left_out else None,
             **metric_attributes(history.summary),
         }
 

@@ -296,3 +296,44 @@ def test_any_rows_can_be_read(rows: list[Any]) -> None:
     summaries = [row for row in mappings if row.get("train_runtime") is not None]
     assert len(history.rows) == len(mappings) - len(summaries)
     assert all(isinstance(row.step, int) and -(2**63) <= row.step < 2**63 for row in history.rows)
+
+
+class Unreadable(dict):  # type: ignore[type-arg]
+    """A mapping whose methods raise."""
+
+    def keys(self) -> Any:
+        raise RuntimeError("not yours")
+
+    def get(self, *_: object) -> Any:
+        raise RuntimeError("not yours")
+
+    __iter__ = keys
+
+
+class Incomparable(int):
+    """A number whose methods raise."""
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("not yours")
+
+    __hash__ = int.__hash__
+
+
+def test_a_row_that_cannot_be_read_costs_no_other(recorded: Recording, warned: list[str]) -> None:
+    rows = [{"step": 1, "loss": 1.0}, Unreadable(a=1), {"step": Incomparable(2), "loss": 2.0}, {"step": 5, "loss": 3.0}]
+    crucible.record_history("r", rows)
+    assert [row["step"] for row in recorded.rows()] == [1, 5]
+    assert said(recorded.one("training_run"))[attr.CRUCIBLE_DROPPED_COUNT] == 2
+    assert not warned
+
+
+@pytest.mark.parametrize("time", [10**400, "0001-01-01T00:00:00"], ids=["large", "early"])
+def test_a_time_far_from_now_is_none(recorded: Recording, warned: list[str], time: object) -> None:
+    crucible.record_history("r", [{"time": START, "loss": 1.0}, {"time": time, "loss": 2.0}])
+    assert [row["loss"] for row in recorded.rows()] == [1.0, 2.0]
+    assert not warned
+
+
+def test_steps_do_not_count_beyond_64_bits(recorded: Recording) -> None:
+    crucible.record_history("r", [{"step": 2**63 - 2, "loss": 1.0}, {"loss": 2.0}, {"loss": 3.0}])
+    assert [row["step"] for row in recorded.rows()] == [2**63 - 2, 2**63 - 1, 2**63 - 1]

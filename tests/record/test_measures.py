@@ -220,6 +220,26 @@ def test_a_loader_without_a_length(recorded: Recording) -> None:
         assert list(tracked) == [1, 2]
 
 
+def test_a_tracked_loader_is_true_where_the_loader_is() -> None:
+    run = crucible.training_run("r")
+    assert [bool(run.track(loader)) for loader in ([], [1], iter([]))] == [False, True, True]
+
+
+def test_a_phase_that_begins_while_those_of_an_epoch_are_summed() -> None:
+    epoch, total = Measures(), Measures()
+    for name in ("a", "b"):
+        with epoch.phase(name):
+            pass
+
+    class Total(Measures):
+        def phase(self, name: Any) -> Phase:
+            epoch.phase(f"another beside {name}")
+            return total.phase(name)
+
+    Total().add(epoch)
+    assert {name: phase.count for name, phase in total.phases.items()} == {"a": 1, "b": 1}
+
+
 def test_batch_sizes_that_cannot_be_told(recorded: Recording, warned: list[str]) -> None:
     with crucible.training_run("r") as run:
         assert list(run.track([1, 2], batch_size=len)) == [1, 2]  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ from tests.record.reading import Recording, node
 from tests.record.scenario import RESULTS, run_scenario
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.sdk.trace.sampling import Sampler
 
@@ -185,3 +185,26 @@ def test_a_forked_child_has_ids_and_digests_of_its_own(tmp_path: Path) -> None:
     assert event_id != other_event_id
     assert span_id != other_span_id
     assert sha256 == other_sha256 != "None"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("call", [lambda run: run.stop_early("enough"), lambda run: run.phase("forward")])
+def test_what_a_forked_child_cannot_keep_on_its_parents_operations_is_said(
+    recorded: Recording, warned: list[str], call: Callable[[crucible.TrainingRun], object]
+) -> None:
+    read, write = os.pipe()
+    with crucible.training_run("r") as run:
+        child = os.fork()
+        if not child:
+            run.record_step(loss=1.0)
+            call(run)
+            os.write(write, "\n".join(warned).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+    os.close(write)
+    with os.fdopen(read) as said:
+        assert said.read() == (
+            "training_run 'r' was begun before a fork, by another process: what this one records on it, but for steps, "
+            "is not kept."
+        )
+    assert not warned
