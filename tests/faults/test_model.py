@@ -276,7 +276,7 @@ class Journal(RuleBasedStateMachine):
             for _ in range(1 + len(script)):
                 self.sender.send()
         except Killed:
-            disk.is_gone = True
+            disk.is_gone, disk.fails = True, lambda *_: None
             self.lose_sender()
         finally:
             self.was_killed = disk.revive()

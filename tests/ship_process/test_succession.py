@@ -180,6 +180,7 @@ def test_of_two_living_programs_the_later_one_counts_and_each_says_so_once(direc
         first.record("a")
         assert one.wait_for_spans(1)
         second = Program(directory, other.http_endpoint, "second-token")
+        assert wait_for(lambda: holder_of(directory).get("to") == f"{other.http_endpoint}/v1/traces")
         second.record("b")
         assert other.wait_for_spans(1)
         for number in range(35):  # both look every five seconds who sends
