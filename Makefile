@@ -25,6 +25,11 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "== installing the package with the development tools (about a minute the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@ $(VENV)/.demo $(VENV)/.plot
+
+$(VENV)/.plot: pyproject.toml | $(BIN)/python
+	@echo "== installing the package with what the plot needs"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[demo,plot]"
 	@touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo    ## run the main job: from a hypothesis to a served model, traced
@@ -34,7 +39,7 @@ resume: $(VENV)/.demo    ## train, be killed by SIGKILL, and go on from the chec
 	-@$(BIN)/python examples/training_resume.py --kill-at 120
 	@$(BIN)/python examples/training_resume.py
 
-plot: $(VENV)/.dev    ## draw the loss of the last run into demo-output/loss.png
+plot: $(VENV)/.plot    ## draw the loss of the last run into demo-output/loss.png
 	@mkdir -p demo-output
 	@$(BIN)/python examples/plot_loss.py --output demo-output/loss.png
 

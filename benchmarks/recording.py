@@ -12,13 +12,10 @@ from timing import Comparison, compare, timed
 import crucible_trace_otel as crucible
 from crucible_trace_otel.journal.reader import read_directory
 from crucible_trace_otel.record._operation import emit_event
-from crucible_trace_otel.trace.steps import step_rows
 
-__all__ = ["recording", "unconfigured"]
+__all__ = ["recording"]
 
 SPANS = 1_000
-STEPS, EPOCHS = 10_000, 10
-IN_A_WINDOW = 99  # steps that neither fill a window nor end it
 EVENTS_EACH = 100  # below the SDK's limit of 128 a span
 EIGHT = {
     "model": "softmax",
@@ -65,27 +62,10 @@ def repeat(times: int, work: Callable[[], object]) -> Callable[[], int]:
     return lambda: timed(again)
 
 
-def unconfigured() -> Comparison:
-    """Without `configure()`, before anything is set up: against the API's own no-op."""
-    tracer = trace_api.get_tracer("benchmark")
-
-    def ours() -> None:
-        with crucible.stage("load"):
-            pass
-
-    def noop() -> None:
-        with tracer.start_as_current_span("stage load"):
-            pass
-
-    against = "the API's own no-op span"
-    return compare("not configured: `with stage()`", SPANS, repeat(SPANS, ours), repeat(SPANS, noop), against)
-
-
 def recording(directory: Path) -> tuple[list[Comparison], dict[str, int]]:
     """Every comparison with a journal in `directory`, and the counts; what is missing in it raises ValueError."""
-    exporter = Dropping()
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(exporter))
+    provider.add_span_processor(BatchSpanProcessor(Dropping()))
     plain = provider.get_tracer("benchmark")
     handle = crucible.configure(service_name="benchmark", journal=directory)
     results = [
@@ -95,7 +75,6 @@ def recording(directory: Path) -> tuple[list[Comparison], dict[str, int]]:
         _nested(plain),
         _decision(plain),
         _event(plain),
-        *_steps(plain, exporter, provider, directory),
     ]
     report = handle.shutdown(30)
     provider.shutdown()
@@ -182,81 +161,3 @@ def _event(plain: trace_api.Tracer) -> Comparison:
         return taken
 
     return compare("event, 6 attributes", SPANS, ours, theirs, "`add_event` of the plain SDK")
-
-
-def _steps(plain: trace_api.Tracer, exporter: Dropping, provider: TracerProvider, directory: Path) -> list[Comparison]:
-    """By name and by position, all of them read back; then the calls alone, without what a window's end costs."""
-    store = _Steps(plain, exporter, provider, directory)
-    return [
-        store.compared("`record_step` with 6 numbers", _by_name, STEPS // EPOCHS),
-        store.compared("`step_recorder` with 6 numbers", _by_position, STEPS // EPOCHS),
-        store.compared("`record_step`, the call alone", _by_name, IN_A_WINDOW),
-        store.compared("`step_recorder`, the call alone", _by_position, IN_A_WINDOW),
-    ]
-
-
-def _by_name(epoch: crucible.Epoch, times: int) -> None:
-    loss, accuracy, rate, norm, tokens, seconds = SIX.values()
-    for _ in range(times):
-        epoch.record_step(loss=loss, accuracy=accuracy, rate=rate, norm=norm, tokens=tokens, seconds=seconds)
-
-
-def _by_position(epoch: crucible.Epoch, times: int) -> None:
-    record = epoch.step_recorder(*SIX)
-    record(*SIX.values())
-    loss, accuracy, rate, norm, tokens, seconds = SIX.values()
-    for _ in range(times - 1):
-        record(loss, accuracy, rate, norm, tokens, seconds)
-
-
-def _plain(span: trace_api.Span, times: int) -> None:
-    loss, accuracy, rate, norm, tokens, seconds = SIX.values()
-    for _ in range(times):
-        numbers = {"loss": loss, "accuracy": accuracy, "rate": rate, "norm": norm, "tokens": tokens, "seconds": seconds}
-        span.add_event("step", numbers)
-
-
-class _Steps:
-    """Steps in ten epochs of a run, against events on ten spans of the plain SDK."""
-
-    def __init__(self, plain: trace_api.Tracer, exporter: Dropping, provider: TracerProvider, directory: Path) -> None:
-        self.plain, self.exporter, self.provider, self.directory = plain, exporter, provider, directory
-        self.runs: list[str] = []
-
-    def compared(self, name: str, record: Callable[[crucible.Epoch, int], None], each: int) -> Comparison:
-        """`each` steps an epoch; raises ValueError where one is not read back."""
-        self.provider.force_flush()
-        self.runs, before = [], self.exporter.events
-        against = "`add_event` of the plain SDK"
-        result = compare(
-            f"step: {name}", each * EPOCHS, lambda: self.ours(record, each), lambda: self.theirs(each), against
-        )
-        self.provider.force_flush()
-        theirs_kept = (self.exporter.events - before) // len(self.runs)
-        store = crucible.open_store(self.directory)
-        ours_kept = min(len({row["step"] for row in step_rows(store.get(run)).rows}) for run in self.runs[:2])
-        if ours_kept != each * EPOCHS:
-            raise ValueError(f"{each * EPOCHS} steps recorded, {ours_kept} read back")
-        result.kept = f"{ours_kept:,} of {each * EPOCHS:,} (plain SDK: {theirs_kept:,})"
-        return result
-
-    def ours(self, record: Callable[[crucible.Epoch, int], None], each: int) -> int:
-        """A run."""
-        taken = 0
-        with crucible.training_run("benchmark") as run:
-            self.runs.append(f"{run.span_context.trace_id:032x}")
-            for epoch in run.epochs(EPOCHS):
-                if each == IN_A_WINDOW:
-                    record(epoch, 1)  # opens the window
-                    taken += timed(lambda: record(epoch, each - 1))  # noqa: B023 - called here
-                else:
-                    taken += timed(lambda: record(epoch, each))  # noqa: B023
-        return taken
-
-    def theirs(self, each: int) -> int:
-        """Ten spans."""
-        taken = 0
-        for _ in range(EPOCHS):
-            with self.plain.start_as_current_span("epoch") as span:
-                taken += timed(lambda: _plain(span, each))
-        return taken

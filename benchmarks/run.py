@@ -1,8 +1,10 @@
 """`make bench`: what recording costs, as ratios to the plain OpenTelemetry SDK.
 
-Prints a table and writes benchmarks/results.json. Ends with 1 when something that was recorded cannot be read back.
+Prints tables and writes benchmarks/results.json. Ends with 1 when something that was recorded cannot be read back.
+`python benchmarks/run.py --training` makes the lines of training alone, and writes nothing.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -13,11 +15,15 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import loops
+import timing
+import training
 from encoding import encoding
-from recording import recording, unconfigured
+from recording import recording
 from sending import Sent, sending
 from starting import starting
-from timing import ROUNDS, Comparison
+from timing import Comparison
+from unrecorded import sampled_out, unconfigured
 
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -55,35 +61,68 @@ def way_table(results: Sequence[Sent]) -> str:
     return "\n".join(lines)
 
 
+def figure_table(figures: Sequence[loops.Figure]) -> str:
+    """What is no ratio, as a Markdown table."""
+    lines = ["| what | ours | plain SDK |", "| --- | ---: | ---: |"]
+    for each in figures:
+        ours, plain = (
+            "" if figure is None else f"{round(figure, 1):,}".removesuffix(".0") + f" {each.unit}"
+            for figure in (each.figure, each.plain)
+        )
+        lines.append(f"| {each.what} | {ours} | {plain} |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Measure, print, store."""
+    given = _arguments()
+    timing.ROUNDS = given.rounds
     for name in os.environ:
         if name.startswith(("OTEL_", "CRUCIBLE_")):
             del os.environ[name]
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as directory:
+    counts: dict[str, int] = {}
+    sent: list[Sent] = []
+    results = unconfigured()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        directory = Path(name)
         try:
-            before = unconfigured()
-            recorded, counts = recording(Path(directory) / "journal")
+            results += training.training(directory, given.steps, given.paced)
+            figures = loops.loops(directory, given.steps, given.many)
+            if not given.training:
+                recorded, counts = recording(directory / "journal")
+                results += recorded
         except ValueError as error:
             print(f"What was recorded is not complete: {error}.", file=sys.stderr)
             return 1
-    results = [before, *recorded, *encoding(), *starting()]
-    sent = sending()
+    if not given.training:
+        results += [*encoding(), *starting()]
+        sent = sending()
+    results += sampled_out()
     conditions = {
         **counts,
         "python": platform.python_version(),
         "opentelemetry_sdk": version("opentelemetry-sdk"),
         "cores": os.cpu_count(),
-        "rounds": ROUNDS,
+        "rounds": timing.ROUNDS,
         "seconds": round(time.monotonic() - began, 1),
     }
-    print(table(results) + "\n\n" + way_table(sent))
+    print("\n\n".join([table(results), figure_table(figures), *([way_table(sent)] if sent else [])]))
     print("\n" + ", ".join(f"{name} {value}" for name, value in conditions.items()))
-    RESULTS.write_text(
-        json.dumps({"conditions": conditions, "results": [each.row() for each in [*results, *sent]]}, indent=2)
-    )
+    if not given.training:
+        rows = [each.row() for each in [*results, *figures, *sent]]
+        RESULTS.write_text(json.dumps({"conditions": conditions, "results": rows}, indent=2))
     return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--training", action="store_true", help="only the lines of training; nothing is written")
+    parser.add_argument("--steps", type=int, default=training.STEPS, help="of a run (default: %(default)s)")
+    parser.add_argument("--many", type=int, default=loops.MANY, help="of the long run (default: %(default)s)")
+    parser.add_argument("--paced", type=int, default=training.PACED, help="of a millisecond (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=timing.ROUNDS, help="of what is compared (default: %(default)s)")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""A collector that takes everything, as a process: POST keeps a body, GET tells how many different spans have come."""
+"""A collector that takes everything, as a process.
+
+POST keeps a body. GET / tells how many different spans have come, GET /taken gives all that has; both begin anew.
+"""
 
 import sys
 import zlib
@@ -21,15 +24,12 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(b"")
 
     def do_GET(self) -> None:
-        """Tell how many different spans have come, and begin anew."""
-        seen = set()
-        for encoding, kept in bodies:
-            body = zlib.decompress(kept, 47) if encoding else kept
-            for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                for scope in resource.scope_spans:
-                    seen.update(span.span_id for span in scope.spans)
-        bodies.clear()
-        self._answer(str(len(seen)).encode())
+        """Give what has come, and begin anew."""
+        kept = bodies[:]
+        del bodies[: len(kept)]
+        # Requests one after another are one request, of all their spans.
+        taken = b"".join(zlib.decompress(body, 47) if encoding else body for encoding, body in kept)
+        self._answer(taken if self.path == "/taken" else str(_different_spans(taken)).encode())
 
     def _answer(self, body: bytes) -> None:
         self.send_response(200)
@@ -40,6 +40,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+def _different_spans(taken: bytes) -> int:
+    request = ExportTraceServiceRequest.FromString(taken)
+    scopes = [scope for resource in request.resource_spans for scope in resource.scope_spans]
+    return len({span.span_id for scope in scopes for span in scope.spans})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ import subprocess
 import sys
 import tempfile
 
-from timing import ROUNDS, Comparison
+import timing
+from timing import Comparison
 
 __all__ = ["starting"]
 
@@ -35,7 +36,7 @@ def starting() -> list[Comparison]:
         (CONFIGURE_SDK, configures.reference_us),
     ]
     with tempfile.TemporaryDirectory() as place:
-        for number in range(ROUNDS + 1):
+        for number in range(timing.ROUNDS + 1):
             for code, results in work:
                 microseconds = _microseconds(code, place)
                 if number:  # the first round only fills the caches

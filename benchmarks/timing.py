@@ -9,7 +9,7 @@ from statistics import median
 
 __all__ = ["Comparison", "compare"]
 
-ROUNDS = 9
+ROUNDS = 9  # benchmarks/run.py may set it
 Work = Callable[[], int]
 """Does something many times and returns the nanoseconds of this thread's CPU that counted."""
 

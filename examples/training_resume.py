@@ -10,6 +10,7 @@ that was copied to. No server takes part: beside the checkpoint lies a small fil
 import argparse
 import os
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,7 @@ def report(run_id: str) -> None:
         f"run {run_id}: {len(steps.attempts)} attempts, {len(latest)} steps, loss {latest[0]['loss']:.3g} to "
         f"{latest[-1]['loss']:.3g}; {sum(steps.repeated)} steps were done again after a checkpoint"
     )
+    print(f"Look closer: {Path(sys.executable).parent / 'crucible-trace'} show {run_id}")
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The shape of the tree: small files, small functions, no forbidden names, no unsafe calls, one owner of span calls."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,9 @@ def test_no_attribute_name_is_spelled_out(path):
 
     for node in ast.walk(ast.parse(path.read_text())):
         assert not (isinstance(node, ast.Constant) and node.value in ATTRIBUTES), node.value
+
+
+@pytest.mark.parametrize("room", ["journal", "record", "sdk", "ship", "trace"])
+def test_every_file_of_a_large_room_is_on_its_map(room):
+    drawn = set(re.findall(r"\w+", ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text()))))
+    assert {path.stem for path in (PACKAGE / room).glob("*.py") if path.stem != "__init__"} - drawn == set()

@@ -10,7 +10,7 @@ from rich.text import Text
 from crucible_trace_otel.cli.aligned import aligned
 from crucible_trace_otel.errors import NotFoundError
 from crucible_trace_otel.renderers.sparkline import sparkline
-from crucible_trace_otel.renderers.words import leading, number, plain
+from crucible_trace_otel.renderers.words import leading, number, plain, plural
 from crucible_trace_otel.trace.steps import StepRows
 
 __all__ = ["curve"]
@@ -61,7 +61,7 @@ def _curve(name: str, values: Sequence[float], *, is_ascii: bool) -> list[Text]:
     width = max(min(shutil.get_terminal_size().columns - 20, _WIDEST_CURVE), 10)
     high, low = sparkline(values, width, ascii_only=is_ascii)
     title = "Loss" if name == "loss" else plain(name, 40)
-    title += f" over {len(values):,} steps, from {number(values[0])} to {number(values[-1])}"
+    title += f" over {len(values):,} {plural(len(values), 'step')}, from {number(values[0])} to {number(values[-1])}"
     title += f", {odd:,} of them not finite (!)" if odd else ""
     rows = [("max", high, highest), ("min", low, lowest)]
     drawn = [Text.assemble(f"  {row} ", (blocks, "green"), f" {number(value)}") for row, blocks, value in rows]

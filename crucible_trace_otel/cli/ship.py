@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crucible_trace_otel.cli import reading
-from crucible_trace_otel.errors import ConfigurationError, CrucibleError, StoreError
+from crucible_trace_otel.errors import ConfigurationError, CrucibleError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,10 +60,11 @@ def settings_of(
         StoreError: There is no journal.
         ConfigurationError: What is given cannot be used.
     """
+    from crucible_trace_otel.journal.reader import no_journal_at  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.sdk._settings import read_settings  # noqa: PLC0415 - it loads the SDK
 
     if not Path(path).is_dir():
-        raise StoreError(f"No journal at {path}: it is no directory.")
+        raise no_journal_at(Path(path))
     pairs = [header.partition("=") for header in headers]
     if not all(equals for _, equals, _ in pairs):
         raise ConfigurationError("A --header must be NAME=VALUE.")

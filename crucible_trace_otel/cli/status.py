@@ -62,7 +62,7 @@ def _not_closed(directory: Path) -> Iterator[str]:
         dead = len(left_open(directory))
         if dead:
             yield (
-                f"{dead} dead {'process has' if dead == 1 else 'processes have'} left operations open: "
+                f"{dead} dead {'process' if dead == 1 else 'processes'} may have left operations open: "
                 "`crucible-trace recover` closes them; so does whatever sends."
             )
 
@@ -71,7 +71,7 @@ def _table(found: "Accounting") -> str:
     """A line a run and one of their sum; the numbers at the right of their columns."""
     from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - loaded when needed
 
-    rows = [_HEADER, *(_row(run, _name(run)) for run in found.runs.values()), _row(found.total(), "total")]
+    rows = [_HEADER, *(_row(run, _name(run)) for run in found.by_run()), _row(found.total(), "total")]
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:

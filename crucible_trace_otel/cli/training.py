@@ -16,7 +16,7 @@ from crucible_trace_otel.semconv.enums import Result, RunState
 from crucible_trace_otel.trace.spans import Trace, TraceSpan, enclosing
 from crucible_trace_otel.trace.steps import StepRows
 from crucible_trace_otel.trace.training import (
-    AbnormalStep,
+    AbnormalTold,
     Checkpoint,
     EpochTold,
     RunAttempt,
@@ -130,12 +130,12 @@ def tell_checkpoint(one: Checkpoint) -> tuple[str, ...]:
     return _where(one), plain(one.path), ", ".join(facts), digest, ", ".join(marks)
 
 
-def _where(one: Checkpoint | AbnormalStep) -> str:
+def _where(one: Checkpoint | AbnormalTold) -> str:
     known = {"step": one.step, "epoch": one.epoch}
     return ", ".join(f"{noun} {number(value)}" for noun, value in known.items() if value is not None)
 
 
-def _abnormal(found: Sequence[AbnormalStep], *, show_all: bool) -> list[str]:
+def _abnormal(found: Sequence[AbnormalTold], *, show_all: bool) -> list[str]:
     """The first ones, a line each, and how many more there are of which kind."""
     shown = len(found) if show_all else _MOST
     lines = aligned([tell_abnormal(one) for one in found[:shown]]) if found else []
@@ -144,7 +144,7 @@ def _abnormal(found: Sequence[AbnormalStep], *, show_all: bool) -> list[str]:
     return [*lines, *([f"… {len(found) - shown:,} more: {counted}"] if kinds else [])]
 
 
-def tell_abnormal(one: AbnormalStep) -> tuple[str, ...]:
+def tell_abnormal(one: AbnormalTold) -> tuple[str, ...]:
     """Where in the training, what kind it was, and the numbers, as cells."""
     value = " ".join(filter(None, (plain(one.column, 40), "" if one.value is None else number(one.value))))
     expected = "" if one.expected is None else f"expected {number(one.expected)}"

@@ -10,4 +10,5 @@ What a journal is made of is documented in docs/journal-format.md. Where to look
     the dead        recovery -> restoring, progress, messages: the ends of what they left open
     what was sent   acks, accounting, facts
     the size limit  limit, kept
+    of one trace    sizes: how much each trace of this process holds
 """

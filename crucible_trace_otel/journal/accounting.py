@@ -5,8 +5,8 @@
 Nothing is kept for it: each count is made from the segments, what lies in them about lost spans, and their acks.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -18,7 +18,7 @@ from crucible_trace_otel.journal.acks import Acks, is_span
 from crucible_trace_otel.journal.facts import end_of, facts_of, trace_of
 from crucible_trace_otel.journal.kept import lost_in, segments_that_count
 from crucible_trace_otel.journal.layout import ACKS, LEASE
-from crucible_trace_otel.journal.reader import read_records
+from crucible_trace_otel.journal.reader import no_journal_at, read_records
 from crucible_trace_otel.journal.records import VERSION, AckState, Damage, Record, RecordType, read_json, read_span
 from crucible_trace_otel.semconv import attributes as attr
 
@@ -82,24 +82,37 @@ class Accounting:
 
     def total(self) -> RunAccount:
         """All runs as one."""
-        runs = self.runs.values()
-        since = [run.waiting_since_ns for run in runs if run.waiting_since_ns]
-        return RunAccount(
-            "",
-            stored=sum(run.stored for run in runs),
-            sent=sum(run.sent for run in runs),
-            held=sum(run.held for run in runs),
-            refused=sum(run.refused for run in runs),
-            lost=sum(run.lost for run in runs),
-            said=self.said,
-            waiting_since_ns=min(since, default=0),
-        )
+        return replace(_together([*self.runs.values()]), trace_id="", name="", run_id="", said=self.said)
+
+    def by_run(self) -> list[RunAccount]:
+        """The traces of one run id, those of its attempts and its parts, as one account."""
+        together: dict[str, list[RunAccount]] = {}
+        for trace_id, run in self.runs.items():
+            together.setdefault(f"run {run.run_id}" if run.run_id else trace_id, []).append(run)
+        return [_together(runs) for runs in together.values()]
 
     def answering_to(self, run: str) -> set[str]:
         """The ids of the traces that are meant by a trace id or 6 digits of its beginning, a run id or a name."""
         exact = {one.trace_id for one in self.runs.values() if run and run in (one.trace_id, one.run_id, one.name)}
         beginning = [key for key in self.runs if len(run) >= _SHORTEST_ID and key.startswith(run.lower())]
         return exact or (set(beginning) if len(beginning) == 1 else set())
+
+
+def _together(runs: Sequence[RunAccount]) -> RunAccount:
+    """Several accounts as one, with the ids and the first name of the first of them."""
+    first = runs[0] if runs else RunAccount("")
+    return RunAccount(
+        first.trace_id,
+        next((run.name for run in runs if run.name), ""),
+        first.run_id,
+        stored=sum(run.stored for run in runs),
+        sent=sum(run.sent for run in runs),
+        held=sum(run.held for run in runs),
+        refused=sum(run.refused for run in runs),
+        lost=sum(run.lost for run in runs),
+        said=next((run.said for run in reversed(runs) if run.said), ""),
+        waiting_since_ns=min((run.waiting_since_ns for run in runs if run.waiting_since_ns), default=0),
+    )
 
 
 def account(directory: Path) -> list[RunAccount]:
@@ -117,6 +130,8 @@ def examine(directory: Path) -> Accounting:
     Raises:
         StoreError: It is no directory, or cannot be listed.
     """
+    if not directory.is_dir():
+        raise no_journal_at(directory)
     try:
         segments = segments_that_count(directory)
         for _ in range(_TRIES):

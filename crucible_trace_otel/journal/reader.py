@@ -29,6 +29,7 @@ __all__ = [
     "StoredSpan",
     "StoredSteps",
     "WriterContent",
+    "no_journal_at",
     "note_of",
     "read_directory",
     "read_records",
@@ -111,6 +112,12 @@ class WriterContent:
         return self.content.notes[-1] if self.content.notes else {}
 
 
+def no_journal_at(path: Path) -> StoreError:
+    """What is said where `path` is no directory."""
+    reason = "it is no directory" if path.exists() else "nothing is there"
+    return StoreError(f"No journal at {path}: {reason}. Record something first, or name another place.")
+
+
 def read_directory(path: str | os.PathLike[str]) -> JournalContent:
     """Read every segment of the journal at `path`, also while it is being written.
 
@@ -119,9 +126,7 @@ def read_directory(path: str | os.PathLike[str]) -> JournalContent:
     """
     directory = Path(path)
     if not directory.is_dir():
-        raise StoreError(
-            f"No journal at {directory}: it is no directory. Record something first, or name another place."
-        )
+        raise no_journal_at(directory)
     segments = segments_in(directory)
     if not segments and not all(map(is_of_journal, directory.iterdir())):  # an empty one is one in which nothing ended
         inside = directory / ".crucible"

@@ -48,6 +48,10 @@ def text_bytes(value: Any, what: str, repairs: Repairs) -> bytes:
 
 def time_bytes(value: Any, what: str, repairs: Repairs, instead: Any = None) -> bytes:
     """`value` as nanoseconds since 1970, 8 bytes; a float may be seconds; for what is no time `instead`, or now."""
+    return _moment(value, what, repairs) or _moment(instead, what, repairs) or _now()
+
+
+def _moment(value: Any, what: str, repairs: Repairs) -> bytes | None:
     try:
         if isinstance(value, float):
             repairs[what] = RepairReason.TIME
@@ -55,7 +59,14 @@ def time_bytes(value: Any, what: str, repairs: Repairs, instead: Any = None) -> 
         return operator.index(value).to_bytes(8, "little")
     except Exception:  # noqa: BLE001 - below 0, above 64 bits, not finite, or any object
         repairs[what] = RepairReason.TIME
-        return time_bytes(time.time_ns() if instead is None else instead, what, repairs)
+        return None
+
+
+def _now() -> bytes:
+    try:
+        return time.time_ns().to_bytes(8, "little")
+    except Exception:  # noqa: BLE001 - a clock that is set before 1970, or somebody's own
+        return bytes(8)
 
 
 def identifier(value: Any, size: int, what: str, repairs: Repairs, *origin: object) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import mul
 from typing import TYPE_CHECKING, Any
 
+from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.journal.series import INDEX, as_list
 from crucible_trace_otel.record._policy import AbnormalStep, WindowPolicy
@@ -158,6 +159,7 @@ class StepWatch:
         try:
             hook(found)
         except Exception as error:  # noqa: BLE001 - it is the user's code, in the middle of a training loop
+            let_through(error)
             reason = f"{type(error).__name__}: {printable(error)}"
             warn_once(f"on_abnormal {reason}", f"on_abnormal raised {reason}. The program goes on.", exc_info=True)
         finally:

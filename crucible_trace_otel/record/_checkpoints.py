@@ -7,16 +7,16 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from crucible_trace_otel.record._digests import FileDigest
-from crucible_trace_otel.record._doubles import doubles
+from crucible_trace_otel.record._doubles import metric_attributes
 from crucible_trace_otel.record._files import FileOperation, Origin, StoredFile, as_text, saved_at
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._late import is_kept
 from crucible_trace_otel.record._links import LinkTargets
 from crucible_trace_otel.record._operation import emit_event
-from crucible_trace_otel.record._sidecar import Sidecar
+from crucible_trace_otel.record._sidecar import FAR, Sidecar
 from crucible_trace_otel.record._sidecar_files import complete_sidecar, read_sidecar, remove_sidecar, write_sidecar
 from crucible_trace_otel.record._steps import Training
-from crucible_trace_otel.record._values import printable, with_template
+from crucible_trace_otel.record._values import printable
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from crucible_trace_otel.record.training import TrainingRun
 
 __all__ = ["CheckpointLoad", "CheckpointSave", "Checkpoints"]
-
-_FAR = 2**62
 
 
 class _CheckpointFile(FileOperation):
@@ -52,7 +50,7 @@ class CheckpointSave(_CheckpointFile):
         *,
         has_sidecar: bool,
     ) -> None:
-        named = with_template(attr.CRUCIBLE_CHECKPOINT_METRIC_TEMPLATE, doubles(metrics))
+        named = metric_attributes(metrics, attr.CRUCIBLE_CHECKPOINT_METRIC_TEMPLATE)
         super().__init__(path, {**attributes, **named}, depends_on, run)
         self._run = run
         self._metrics = metrics
@@ -114,13 +112,7 @@ class CheckpointLoad(_CheckpointFile):
         sidecar = read_sidecar(self._path) if self._path else None
         if sidecar is None or (known is not None and known.saving.event_id == sidecar.event_id):
             return known
-        self.set(
-            {
-                attr.CRUCIBLE_CHECKPOINT_STEP: sidecar.step,
-                attr.CRUCIBLE_CHECKPOINT_EPOCH: sidecar.epoch,
-                attr.CRUCIBLE_CHECKPOINT_BEST: sidecar.best,
-            }
-        )
+        self.set(_said_by(sidecar))
         return Origin(sidecar.saving(self._path), lambda: sidecar.digest)
 
 
@@ -160,9 +152,8 @@ class Checkpoints(Training):
             What later records can depend on. An exception of `write` is recorded and goes on unchanged.
         """
         run = self._run
-        last_step = run._next_step - 1 if run._next_step else None
         attributes = {
-            attr.CRUCIBLE_CHECKPOINT_STEP: last_step if step is None else step,
+            attr.CRUCIBLE_CHECKPOINT_STEP: run._last_step if step is None else step,
             attr.CRUCIBLE_CHECKPOINT_EPOCH: run._last_epoch if epoch is None else epoch,
             attr.CRUCIBLE_CHECKPOINT_BEST: best,
         }
@@ -206,14 +197,7 @@ class Checkpoints(Training):
         if isinstance(saved, CheckpointSave):
             return {**saved._given, attr.CRUCIBLE_CHECKPOINT_SHA256: saved._digest.sha256}
         sidecar = read_sidecar(text) if text else None
-        if sidecar is None:
-            return {}
-        return {
-            attr.CRUCIBLE_CHECKPOINT_STEP: sidecar.step,
-            attr.CRUCIBLE_CHECKPOINT_EPOCH: sidecar.epoch,
-            attr.CRUCIBLE_CHECKPOINT_BEST: sidecar.best,
-            attr.CRUCIBLE_CHECKPOINT_SHA256: sidecar.sha256,
-        }
+        return {} if sidecar is None else {**_said_by(sidecar), attr.CRUCIBLE_CHECKPOINT_SHA256: sidecar.sha256}
 
     @guarded(nothing)
     def _tell_of_deletion(self, path: Any, reason: str | None, known: Mapping[str, Any]) -> None:
@@ -229,13 +213,22 @@ class Checkpoints(Training):
             )
 
 
+def _said_by(sidecar: Sidecar) -> dict[str, Any]:
+    """Where in the training a checkpoint was saved, as attributes."""
+    return {
+        attr.CRUCIBLE_CHECKPOINT_STEP: sidecar.step,
+        attr.CRUCIBLE_CHECKPOINT_EPOCH: sidecar.epoch,
+        attr.CRUCIBLE_CHECKPOINT_BEST: sidecar.best,
+    }
+
+
 def _count(given: Any) -> int | None:
     """`given` where it is a number of steps or epochs; what a sidecar cannot hold is left out."""
     try:
         number = index(given)
     except TypeError:
         return None
-    return number if 0 <= number < _FAR else None
+    return number if 0 <= number < FAR else None
 
 
 @guarded(lambda _: dict[str, float]())

@@ -6,6 +6,7 @@ a thread, and a run waits 30 ms for the answer at most; one that comes later is 
 
 import os
 import re
+import stat
 import subprocess
 import sys
 import threading
@@ -25,7 +26,7 @@ _OFF = frozenset({"0", "false", "no", "off", "none"})
 _WAIT_S = 0.03
 _LONGEST_S = 5.0
 _MOST_BYTES = 1 << 20
-_MOST_REFS = 200_000
+_MOST_PACKED = 1 << 24  # bytes of packed refs: some two hundred thousand of them
 _REVISION = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _SCHEMES = frozenset({"http", "https", "ssh", "git"})
 _HOST = re.compile(r"[\w.-]+(:\d+)?|\[[0-9a-fA-F:]+\](:\d+)?")
@@ -108,14 +109,14 @@ def _places() -> list[Path]:
 
 def _git_folder(found: Path) -> Path | None:
     """The git folder at `found`, or the one it names where it is a file, as in a worktree or a submodule."""
-    if found.is_file():
-        said = _read(found)
-        found = (found.parent / said.removeprefix("gitdir:").strip()) if said.startswith("gitdir:") else found
-    return found if (found / "HEAD").is_file() else None
+    said = _read(found)
+    if said.startswith("gitdir:"):
+        found = found.parent / said.removeprefix("gitdir:").strip()
+    return found if _read(found / "HEAD") else None
 
 
 def _head(git: Path) -> dict[str, Any]:
-    shared = git / _read(git / "commondir").strip() if (git / "commondir").is_file() else git
+    shared = git / _read(git / "commondir").strip()
     head = _read(git / "HEAD").strip()
     ref = head.removeprefix("ref:").strip() if head.startswith("ref:") else None
     revision = head if ref is None else _revision_of(ref, git, shared)
@@ -130,17 +131,12 @@ def _revision_of(ref: str, git: Path, shared: Path) -> str:
     """The revision that `ref` stands at; empty where there is none yet."""
     if not ref.startswith("refs/") or ".." in ref:
         return ""
-    for folder in (git, shared):
-        if (folder / ref).is_file():
-            return _read(folder / ref).strip()
-    packed = shared / "packed-refs"
-    if packed.is_file():
-        with packed.open(encoding="utf-8", errors="replace") as lines:
-            for _, line in zip(range(_MOST_REFS), lines, strict=False):
-                revision, _, name = line.strip().partition(" ")
-                if name == ref:
-                    return revision
-    return ""
+    loose = _read(git / ref) or _read(shared / ref)
+    if loose:
+        return loose.strip()
+    packed = _read(shared / "packed-refs", _MOST_PACKED)
+    found = packed.find(f" {ref}\n")
+    return packed[packed.rfind("\n", 0, found) + 1 : found] if found >= 0 else ""
 
 
 def _address(config: str) -> str | None:
@@ -169,6 +165,14 @@ def without_credentials(address: str) -> str | None:
     return f"{parts.scheme}://{host}{parts.path}" if is_plain else None
 
 
-def _read(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(_MOST_BYTES).decode("utf-8", "replace")
+def _read(path: Path, most: int = _MOST_BYTES) -> str:
+    """What a file begins with; empty where it is not there, cannot be read, or is a folder, a pipe or a device."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # for a pipe without a writer
+    with suppress(OSError, ValueError):
+        descriptor = os.open(path, flags)
+        try:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return os.read(descriptor, most).decode("utf-8", "replace")
+        finally:
+            os.close(descriptor)
+    return ""

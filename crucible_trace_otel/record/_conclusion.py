@@ -3,8 +3,8 @@
 from typing import Any
 
 from crucible_trace_otel.record._code import code_version
-from crucible_trace_otel.record._devices import device_facts
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
+from crucible_trace_otel.record._hardware import hardware_facts
 from crucible_trace_otel.record._late import is_kept
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._steps import Training
@@ -52,7 +52,7 @@ class Concluded(Training):
 
     def _surroundings(self) -> dict[str, Any]:
         """Which code runs, on what."""
-        return {**code_version(), **device_facts()}
+        return {**code_version(), **hardware_facts()}
 
     @guarded(nothing)
     def _conclude(self, last_step: int | None, loss: float | None) -> None:

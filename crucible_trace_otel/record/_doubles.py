@@ -5,8 +5,16 @@ from numbers import Integral
 from typing import Any
 
 from crucible_trace_otel.record._guard import guarded
+from crucible_trace_otel.record._values import with_template
+from crucible_trace_otel.semconv import attributes as attr
 
-__all__ = ["doubles"]
+__all__ = ["doubles", "metric_attributes"]
+
+
+@guarded(lambda *_: {})
+def metric_attributes(metrics: Any, template: str = attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE) -> dict[str, Any]:
+    """Metrics as attributes `template.<name>`, doubles all of them."""
+    return with_template(template, doubles(metrics))
 
 
 @guarded(lambda metrics: metrics)

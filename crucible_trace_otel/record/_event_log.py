@@ -10,6 +10,7 @@ from opentelemetry import trace as trace_api
 from opentelemetry.trace import Span
 
 from crucible_trace_otel._version import __version__
+from crucible_trace_otel.record._failure import EXCEPTION
 from crucible_trace_otel.record._guard import guarded
 from crucible_trace_otel.record._tracer import SCOPE
 from crucible_trace_otel.semconv import SCHEMA_URL
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["is_logged", "use_event_log"]
 
-_EXCEPTION = "exception"
 _current: "list[_EventLog]" = []
 
 
@@ -52,7 +52,7 @@ class _EventLog:
         levels = {"info": SeverityNumber.INFO, "warn": SeverityNumber.WARN, "error": SeverityNumber.ERROR}
         self._usual = SeverityNumber.INFO
         self._severities = {name: levels[event.severity] for name, event in EVENTS.items()}
-        self._severities[_EXCEPTION] = SeverityNumber.ERROR
+        self._severities[EXCEPTION] = SeverityNumber.ERROR
 
     @guarded(lambda *_: False)
     def emit(self, span: Span, name: str, attributes: Mapping[str, Any], time_ns: int) -> bool:
@@ -74,4 +74,4 @@ class _EventLog:
 
 def _stays(name: str, attributes: Mapping[str, Any]) -> bool:
     """Whether an event stays on its span whatever is wanted: the journal has rows and tracebacks from nowhere else."""
-    return name == _EXCEPTION or attr.CRUCIBLE_WINDOW_SERIES_VALUES in attributes
+    return name == EXCEPTION or attr.CRUCIBLE_WINDOW_SERIES_VALUES in attributes

@@ -13,8 +13,9 @@ from crucible_trace_otel.record._values import printable
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv.enums import Result
 
-__all__ = ["Outcome", "exception_attributes", "hand_over", "is_recorded", "outcome_of"]
+__all__ = ["EXCEPTION", "Outcome", "exception_event", "hand_over", "is_recorded", "outcome_of"]
 
+EXCEPTION = "exception"
 _MARK = "__crucible_recorded_for__"
 
 
@@ -59,9 +60,9 @@ def type_name(error: BaseException) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def exception_attributes(error: BaseException) -> dict[str, Any]:
-    """The attributes of OpenTelemetry's `exception` event."""
-    return {
+def exception_event(error: BaseException) -> tuple[str, dict[str, Any]]:
+    """Name and attributes of the event that OpenTelemetry has for an exception."""
+    return EXCEPTION, {
         attr.EXCEPTION_TYPE: type_name(error),
         attr.EXCEPTION_MESSAGE: printable(error),
         attr.EXCEPTION_STACKTRACE: "".join(traceback.format_exception(type(error), error, error.__traceback__)),

@@ -29,7 +29,7 @@ def guarded(fallback: Callable[..., R]) -> Callable[[Callable[P, R]], Callable[P
                 return function(*args, **kwargs)
             except Exception as error:  # noqa: BLE001 - that is what it is for
                 let_through(error)
-                name = function.__qualname__.lstrip("_")
+                name = _called(function, args)
                 reason = f"{type(error).__name__}: {printable(error)}"
                 warn_once(
                     f"{name} {reason}",
@@ -56,19 +56,22 @@ def forgiving(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         for name in () if known.issuperset(kwargs) else kwargs.keys() - known:
-            warn_once(
-                f"{function.__qualname__} {name}",
-                f"{function.__qualname__}() takes no {name!r}: it was left out. It takes {takes}.",
-            )
+            called = _called(function, args)
+            warn_once(f"{called} {name}", f"{called}() takes no {name!r}: it was left out. It takes {takes}.")
             del kwargs[name]
         if len(args) > positional:
-            warn_once(
-                f"{function.__qualname__} positional",
-                f"{function.__qualname__}() takes {positional} arguments by position: the others were left out.",
-            )
+            called = _called(function, args)
+            said = f"{called}() takes {positional} arguments by position: the others were left out."
+            warn_once(f"{called} positional", said)
         return function(*args[:positional], **kwargs)  # type: ignore[arg-type]
 
     return call
+
+
+def _called(function: Callable[..., Any], args: tuple[Any, ...]) -> str:
+    """What a user called: a method is that of the object's class, whichever of ours it was inherited from."""
+    _, is_method, name = function.__qualname__.rpartition(".")
+    return f"{type(args[0]).__qualname__.lstrip('_')}.{name}" if is_method and args else name.lstrip("_")
 
 
 def nothing(*_: Any, **__: Any) -> None:

@@ -10,17 +10,21 @@ from datetime import datetime
 from itertools import zip_longest
 from typing import Any
 
+from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.record._values import printable
 from crucible_trace_otel.semconv.enums import HistorySource
 
-__all__ = ["History", "Row", "read_history", "time_of"]
+__all__ = ["TAKEN", "History", "Row", "read_history", "time_of"]
 
 _TIMES = ("time_ns", "time", "timestamp", "_timestamp", "wall_time")
 _VALIDATIONS = ("val_", "eval_")
 _EARLIEST_S, _EARLIEST_MS, _EARLIEST_US, _EARLIEST_NS = 1e8, 1e11, 1e14, 1e17  # 1973, in each unit
 _LATEST_NS = 2**63 - 1
-_INT64 = range(-(2**63), 2**63 - 1)
+_LAST_STEP = 2**63 - 1
+_INT64 = range(-(2**63), _LAST_STEP)
 _DELIMITERS = ",;\t"
+TAKEN = "rows, a data frame of pandas, a history of Keras, or a CSV file"
+"""What a history can be, for a message."""
 
 
 @dataclass(slots=True)
@@ -46,11 +50,11 @@ class History:
     summary: dict[str, Any] = field(default_factory=dict)
     """What a row says about the whole run."""
     left_out: int = 0
-    """How many rows were no mappings."""
+    """How many rows could not be read, such as those that are no mappings."""
 
 
 def read_history(given: Any, started_ns: int | None) -> History:
-    """The history in `given`: a CSV file's path, a Keras history, or rows.
+    """The history in `given`: a CSV file's path, a data frame of pandas, a Keras history, or rows.
 
     Raises:
         OSError: There is no such file.
@@ -59,17 +63,17 @@ def read_history(given: Any, started_ns: int | None) -> History:
     """
     source, rows = _source(given)
     history = History(source)
-    named = [row for row in rows if isinstance(row, Mapping)]
-    history.left_out = len(rows) - len(named)
-    is_progress = source == HistorySource.TRANSFORMERS or any(_is_fraction(row.get("epoch")) for row in named)
+    is_progress = source == HistorySource.TRANSFORMERS or any(_is_fraction(row.get("epoch")) for row in rows if row)
     next_step = 0
-    for given_row in named:
-        row = _row(dict(given_row), next_step, started_ns, is_progress=is_progress)
-        if "train_runtime" in row.numbers:
+    for given_row in rows:
+        row = _read_row(given_row, next_step, started_ns, is_progress=is_progress)
+        if row is None:
+            history.left_out += 1
+        elif "train_runtime" in row.numbers:
             history.summary |= row.numbers
         else:
             history.rows.append(row)
-            next_step = max(next_step, row.step + 1)
+            next_step = max(next_step, min(row.step, _LAST_STEP - 1) + 1)
     return history
 
 
@@ -90,8 +94,11 @@ def time_of(value: Any, started_ns: int | None = None) -> int | None:
             except ValueError:
                 return None
     if isinstance(value, datetime):
-        value = value.timestamp()
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+        try:
+            value = value.timestamp()
+        except (OSError, OverflowError, ValueError):  # far from now, without a zone
+            return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _LATEST_NS:
         return None
     for earliest, unit in ((_EARLIEST_NS, 1), (_EARLIEST_US, 1_000), (_EARLIEST_MS, 10**6), (_EARLIEST_S, 10**9)):
         if value >= earliest:
@@ -100,21 +107,32 @@ def time_of(value: Any, started_ns: int | None = None) -> int | None:
     return None if started_ns is None else started_ns + round(value * 1e9)
 
 
-def _source(given: Any) -> tuple[str, Sequence[Any]]:
+def _source(given: Any) -> tuple[str, Sequence[dict[Any, Any] | None]]:
+    """What the history comes from, and its rows; None for one that is no mapping, or does not let itself be read."""
     if isinstance(given, (str, os.PathLike)):
         return HistorySource.CSV, _csv_rows(given)
+    if hasattr(given, "notna") and hasattr(given, "to_dict"):  # a data frame of pandas, whose items are its columns
+        return HistorySource.ROWS, _frame_rows(given)
     if isinstance(getattr(given, "history", None), Mapping):  # the object that Keras' fit returns
         return HistorySource.KERAS, _keras_rows(given.history, getattr(given, "epoch", ()))
     if isinstance(given, Mapping):
         return HistorySource.KERAS, _keras_rows(given, ())
     if not isinstance(given, Iterable):
-        raise TypeError(f"rows={printable(given)[:80]} is no history: it takes rows, a history of Keras, or a CSV file")
-    rows = list(given)
-    named = [row for row in rows if isinstance(row, Mapping)]
+        raise TypeError(f"rows={printable(given)[:80]} is no history: it takes {TAKEN}")
+    rows = [_plain_row(row) for row in given]
+    named = [row for row in rows if row is not None]
     is_transformers = all("epoch" in row and "step" in row for row in named) and any(
         "train_runtime" in row or "eval_runtime" in row for row in named
     )
     return HistorySource.TRANSFORMERS if is_transformers else HistorySource.ROWS, rows
+
+
+def _plain_row(given: Any) -> dict[Any, Any] | None:
+    try:
+        return dict(given) if isinstance(given, Mapping) else None
+    except Exception as error:  # noqa: BLE001 - any mapping may be given, and its methods may do anything
+        let_through(error)
+        return None
 
 
 def _csv_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -130,6 +148,14 @@ def _csv_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
             }
             for row in csv.DictReader(file, delimiter=delimiter)
         ]
+
+
+def _frame_rows(frame: Any) -> list[dict[Any, Any]]:
+    """The rows of a data frame; a cell without a value, such as NaN, is one that its row lacks."""
+    return [
+        {name: value for name, value in row.items() if is_there[name]}
+        for row, is_there in zip(frame.to_dict("records"), frame.notna().to_dict("records"), strict=True)
+    ]
 
 
 def _cell(text: str) -> Any:
@@ -150,6 +176,15 @@ def _keras_rows(columns: Mapping[Any, Any], epochs: Sequence[Any]) -> list[dict[
     return [
         {"epoch": epoch, **row} for epoch, row in zip([*epochs, *range(len(epochs), len(rows))], rows, strict=False)
     ]
+
+
+def _read_row(given: dict[Any, Any] | None, next_step: int, started_ns: int | None, *, is_progress: bool) -> Row | None:
+    """One row; None for one that cannot be read, which costs no other."""
+    try:
+        return None if given is None else _row(given, next_step, started_ns, is_progress=is_progress)
+    except Exception as error:  # noqa: BLE001 - any value may be given, and its methods may do anything
+        let_through(error)
+        return None
 
 
 def _row(given: dict[Any, Any], next_step: int, started_ns: int | None, *, is_progress: bool) -> Row:

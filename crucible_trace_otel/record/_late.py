@@ -10,7 +10,7 @@ from crucible_trace_otel.semconv import events
 if TYPE_CHECKING:
     from crucible_trace_otel.record._operation import Operation
 
-__all__ = ["as_late", "is_kept", "place_of", "place_of_late"]
+__all__ = ["as_late", "is_kept", "place_of", "warn_late"]
 
 _MOST = 32  # on one operation: what is late must not push out, at the SDK's limit, what was in time
 _TOO_MANY = "records that came after the end of what they belong to"
@@ -21,17 +21,22 @@ def is_kept(operation: "Operation") -> bool:
     return operation.ended or operation._records()
 
 
+def warn_late(operation: "Operation") -> None:
+    """Say once that `operation` has ended, and what keeps what is recorded on it afterwards."""
+    _place_of_late(operation)
+
+
 def place_of(operation: "Operation") -> "Operation | None":
     """Where a record of now belongs: on `operation`, after its end on what is around it. None where it is not kept."""
     if operation.ended:
-        return place_of_late(operation)
+        return _place_of_late(operation)
     return operation if operation._records() else None
 
 
-def place_of_late(operation: "Operation") -> "Operation | None":
+def _place_of_late(operation: "Operation") -> "Operation | None":
     """The nearest operation around `operation`, which has ended, that goes on; None where there is none.
 
-    Says once that it has ended.
+    Says once that it has ended, or that it is another process's: a forked child has a copy of its parent's.
     """
     around = operation.outer
     while around is not None and not (around.is_recording and around._is_here()):
@@ -39,7 +44,10 @@ def place_of_late(operation: "Operation") -> "Operation | None":
     if operation.span_context.is_valid:
         name = f"{operation.operation_name} {operation.about!r}"
         kept = "not kept" if around is None else f"kept on {around.operation_name} {around.about!r}"
-        warn_once(f"ended {name}", f"{name} has ended: what is recorded on it afterwards is {kept}.")
+        why = "has ended: what is recorded on it afterwards"
+        if not operation._is_here():
+            why = "was begun before a fork, by another process: what this one records on it, but for steps,"
+        warn_once(f"ended {name}", f"{name} {why} is {kept}.")
     return around
 
 
@@ -53,7 +61,7 @@ def as_late(
         name: Of the event; empty for attributes alone.
         attributes: Of the event.
     """
-    around = place_of_late(operation)
+    around = _place_of_late(operation)
     if around is None:
         return operation, name, {}
     around.late += 1  # what came after the end of operations inside it

@@ -61,7 +61,7 @@ class Measures:
 
     def add(self, other: "Measures") -> None:
         """Take in those of an epoch."""
-        for name, phase in other.phases.items():
+        for name, phase in list(other.phases.items()):  # another thread may begin one
             own = self.phase(name)
             own.ns += phase.ns
             own.count += phase.count

@@ -20,7 +20,7 @@ from crucible_trace_otel._interruption import is_from_handler
 from crucible_trace_otel.record._calls import traced
 from crucible_trace_otel.record._context import context_of, enclosing_context, living_context, operation_in, placed_in
 from crucible_trace_otel.record._event_log import is_logged
-from crucible_trace_otel.record._failure import Outcome, exception_attributes, hand_over, is_recorded, outcome_of
+from crucible_trace_otel.record._failure import Outcome, exception_event, hand_over, is_recorded, outcome_of
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._ids import new_event_id, trace_id_requested
 from crucible_trace_otel.record._late import as_late, place_of
@@ -324,7 +324,7 @@ class Operation:
             self.span.set_status(Status(StatusCode.ERROR, outcome.description))
         if isinstance(error, BaseException):
             if outcome.is_error and not is_recorded(error, self.event_id):
-                emit_event(self, "exception", exception_attributes(error))
+                emit_event(self, *exception_event(error))
             hand_over(error, self._outer.event_id if self._outer else None)
 
     def _state(self, outcome: Outcome) -> dict[str, Any]:  # noqa: ARG002 - for the rooms
@@ -352,9 +352,9 @@ class Operation:
 @guarded(nothing)
 def emit_event(operation: Operation, name: str, attributes: Mapping[str, Any], time_ns: int | None = None) -> None:
     """Record an event of `operation`, as a span event, a log record, or both: the only place that adds span events."""
-    if operation.ended:
+    if operation.ended or not operation._is_here():
         operation, name, attributes = as_late(operation, name, attributes)
-    if operation.span.is_recording():
+    if operation.span.is_recording() and operation._is_here():
         cleaned, at = clean(attributes), time_ns or operation._now_ns()
         if not is_logged(operation.span, name, cleaned, at):
             operation.span.add_event(name, cleaned, at)

@@ -13,6 +13,7 @@ from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 
 from crucible_trace_otel.journal.sizes import TRACES
 from crucible_trace_otel.record._context import Placed
+from crucible_trace_otel.record._guard import guarded
 from crucible_trace_otel.record._ids import trace_id_of_run
 from crucible_trace_otel.record._operation import Operation, record_moment
 from crucible_trace_otel.semconv import attributes as attr
@@ -92,6 +93,7 @@ class RunParts:
         self._is_closed = False
         """No part is begun any more: the run ends, or a sampler did not take one."""
 
+    @guarded(lambda _, base, __: Placed(base))
     def place(self, base: Context, here: SpanContext) -> Placed:
         """Where what would start in `base`, below `here`, is to start: there, or in the current part."""
         part = self._current() if self.is_left(here.trace_id) else None
@@ -168,6 +170,7 @@ def _trace_id_of(run: "TrainingRun", part: str) -> int:
     return trace_id_of_run(run.run_id, run.attempt, part)
 
 
+@guarded(lambda _: False)
 def has_outgrown(operation: Operation) -> bool:
     """Whether the trace of `operation` is full, and what starts in it goes to another."""
     return operation._parts is not None and operation._parts.is_left(operation.span_context.trace_id)

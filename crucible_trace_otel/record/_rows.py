@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from crucible_trace_otel.journal.slots import Slot, columns_in, next_number, row_form
-from crucible_trace_otel.record._device import without_held
+from crucible_trace_otel.record._held import without_held
 from crucible_trace_otel.record._keeping import current_step_keeper
 from crucible_trace_otel.record._values import Repairs, printable
 

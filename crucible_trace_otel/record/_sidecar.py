@@ -20,13 +20,14 @@ from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record._values import one_line, printable
 from crucible_trace_otel.semconv import spans
 
-__all__ = ["MOST_BYTES", "Sidecar", "decode", "encode"]
+__all__ = ["FAR", "MOST_BYTES", "Sidecar", "decode", "encode"]
 
 VERSION: Final = 1
 """Rises when an older reader would misunderstand; further names do not raise it."""
 MOST_BYTES: Final = 64 * 1024
 _LONGEST = 1_024
-_FAR = 2**62
+FAR: Final = 2**62
+"""Above every number of steps, epochs or bytes that it may hold."""
 _NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -147,7 +148,7 @@ def _is_hex(digits: int) -> Callable[[Any], bool]:
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < _FAR
+    return type(value) is int and 0 <= value < FAR
 
 
 def _are_metrics(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What a training run and an epoch have in common: steps, gradients, validations."""
+"""What a training run and an epoch have in common: steps, and validations that are over."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,21 +7,21 @@ from typing import Any, TypeVar
 from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._abnormal import HIGHEST, LOWEST
-from crucible_trace_otel.record._doubles import doubles
+from crucible_trace_otel.record._doubles import metric_attributes
 from crucible_trace_otel.record._guard import guarded, nothing
-from crucible_trace_otel.record._operation import record_moment
+from crucible_trace_otel.record._operation import Operation, record_moment
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._rows import CLOSED, OpenRows
-from crucible_trace_otel.record._signals import Signals, as_step
-from crucible_trace_otel.record._values import printable, with_template
-from crucible_trace_otel.semconv import attributes as attr
+from crucible_trace_otel.record._training_signals import TrainingSignals
+from crucible_trace_otel.record._values import printable
 from crucible_trace_otel.semconv import events, spans
 
-__all__ = ["Training", "as_step", "short"]
+__all__ = ["Training", "short"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _clock = time.perf_counter_ns
 _FAR = 2**62  # steps beyond are looked at
+_NO_VALIDATION = not_recorded(spans.VALIDATION_RUN)()
 
 
 def _said_as(name: str) -> Callable[[F], F]:
@@ -34,8 +34,15 @@ def _said_as(name: str) -> Callable[[F], F]:
     return rename
 
 
-class Training(Signals):
+class Training(TrainingSignals):
     """A training run or one of its epochs."""
+
+    _is_dropped = False
+    """Whether it is not recorded: nothing is set up, or it is sampled out."""
+
+    def _start_span(self, inside: Operation | None) -> None:
+        super()._start_span(inside)
+        self._is_dropped = not (self.ended or self.span.is_recording())
 
     def record_step(self, /, *misplaced: Any, step: int | None = None, **numbers: Any) -> None:
         """Record one training step; every row can be read back.
@@ -53,6 +60,8 @@ class Training(Signals):
         try:
             windows = self._windows
             window = windows.current
+            if window is CLOSED and self._is_dropped:
+                return
             values = window.values_of(numbers)
             now = _clock() + window.clock
             total = sum(values, 0.0)
@@ -106,6 +115,8 @@ class Training(Signals):
         def record(*values: Any) -> None:
             nonlocal window
             step, offset, before, raised = None, -1, window, None
+            if before is CLOSED and self._is_dropped:
+                return
             try:
                 now = _clock() + before.clock
                 total = sum(values, 0.0)
@@ -172,9 +183,11 @@ class Training(Signals):
         Args:
             **metrics: Its metrics, by name: `accuracy=0.93`.
         """
-        named = with_template(attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, doubles(metrics))
+        if self._is_dropped:
+            return _NO_VALIDATION
         said = ", ".join(f"{name} {short(value)}" for name, value in metrics.items())
-        return record_moment(self, spans.VALIDATION_RUN, said or "validation", {**self._where(), **named})
+        attributes = {**self._epoch_and_step(), **metric_attributes(metrics)}
+        return record_moment(self, spans.VALIDATION_RUN, said or "validation", attributes)
 
 
 def _names_of(given: tuple[Any, ...]) -> tuple[str, ...]:

@@ -7,13 +7,13 @@ from operator import index
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from crucible_trace_otel.record._context import current_operation
-from crucible_trace_otel.record._failure import exception_attributes, hand_over
+from crucible_trace_otel.record._failure import exception_event, hand_over
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._operation import emit_event
 from crucible_trace_otel.record._progress import Bar, progress_bar
 
 if TYPE_CHECKING:
-    from crucible_trace_otel.record._measured import Measured
+    from crucible_trace_otel.record._timed import Timed
 
 __all__ = ["Tracked"]
 
@@ -26,7 +26,7 @@ class Tracked(Generic[T]):
 
     def __init__(
         self,
-        within: "Measured",
+        within: "Timed",
         loader: Iterable[T],
         *,
         total: int | None,
@@ -40,20 +40,26 @@ class Tracked(Generic[T]):
         self._size = batch_size
 
     def __iter__(self) -> Iterator[T]:
-        return _Pass(self._loader, self._within._measured_here(), self._size, self._bar())
+        owner = self._within._innermost()
+        return _Pass(self._loader, owner, self._size, self._bar(owner))
 
     def __len__(self) -> int:
         """How many batches the loader says it has; a TypeError where it does not."""
         return len(self._loader)  # type: ignore[arg-type]
 
-    def _bar(self) -> Bar | None:
+    def __bool__(self) -> bool:
+        """As the loader is: one without a length is true."""
+        return bool(self._loader)
+
+    def _bar(self, owner: "Timed") -> Bar | None:
         if self._progress is None or self._progress is False:
             return None
         total = self._total
         if total is None:
             with suppress(Exception):  # it has no length, or does not know it: nor do we
                 total = len(self._loader)  # type: ignore[arg-type]
-        return progress_bar(self._progress, total, self._within.about)
+        within = self._within.about
+        return progress_bar(self._progress, total, within if owner is self._within else f"{within}, {owner.about}")
 
 
 class _Pass(Iterator[T]):
@@ -64,7 +70,7 @@ class _Pass(Iterator[T]):
     def __init__(
         self,
         loader: Iterable[T],
-        owner: "Measured",
+        owner: "Timed",
         size: int | Callable[[Any], int] | None,
         bar: Bar | None,
     ) -> None:
@@ -125,7 +131,7 @@ class _Pass(Iterator[T]):
         self._leave()
         if isinstance(error, Exception) and not isinstance(error, StopIteration):
             innermost = current_operation() or self._owner
-            emit_event(innermost, "exception", exception_attributes(error))
+            emit_event(innermost, *exception_event(error))
             hand_over(error, innermost.event_id)
 
     @guarded(nothing)

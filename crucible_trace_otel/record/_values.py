@@ -27,6 +27,7 @@ __all__ = [
     "as_json",
     "clean",
     "exact_text",
+    "marks",
     "one_line",
     "printable",
     "with_template",
@@ -64,10 +65,17 @@ def clean(given: Mapping[str, Any], repairs: Repairs | None = None) -> Cleaned:
                 let_through(error)
                 cleaned[key] = printable(value)
                 repairs[key] = RepairReason.UNPRINTABLE
-    if repairs:
-        cleaned[attr.CRUCIBLE_REPAIRED_KEYS] = tuple(repairs)
-        cleaned[attr.CRUCIBLE_REPAIRED_REASONS] = tuple(repairs.values())
-    return cleaned
+    return {**cleaned, **marks(repairs)} if repairs else cleaned
+
+
+def marks(repairs: Repairs) -> Cleaned:
+    """The attributes that name what was changed, and why; none where nothing was."""
+    if not repairs:
+        return {}
+    return {
+        attr.CRUCIBLE_REPAIRED_KEYS: tuple(repairs),
+        attr.CRUCIBLE_REPAIRED_REASONS: tuple(repairs.values()),
+    }
 
 
 def with_template(prefix: str, named: Mapping[Any, Any] | None, *, most_names: int = _MOST_NAMES) -> dict[str, Any]:
@@ -107,7 +115,8 @@ def as_json(value: Any) -> str:
     """`value` as JSON text, as it would be as an attribute that holds others."""
     try:
         return json.dumps(_plain(value, "", {}, (), iter(range(_MOST_PARTS))), ensure_ascii=False)
-    except Exception:  # noqa: BLE001 - any object may be given, and its methods may do anything
+    except Exception as error:  # noqa: BLE001 - any object may be given, and its methods may do anything
+        let_through(error)
         return printable(value)
 
 

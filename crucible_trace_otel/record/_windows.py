@@ -5,7 +5,6 @@ A span event a step would be dropped from the 129th on, silently, by the SDK's d
 
 import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,30 +16,31 @@ from crucible_trace_otel.journal.series import described
 from crucible_trace_otel.journal.sizes import TRACES
 from crucible_trace_otel.journal.slots import KeptWindow, WindowHead
 from crucible_trace_otel.record._abnormal import StepWatch, told
-from crucible_trace_otel.record._device import Held, held, read_held, without_held
 from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._held import Held, held, read_held, without_held
+from crucible_trace_otel.record._living import Living
 from crucible_trace_otel.record._metrics import WindowMeter
 from crucible_trace_otel.record._operation import Operation, emit_event
 from crucible_trace_otel.record._parts import has_outgrown
 from crucible_trace_otel.record._policy import AbnormalStep
 from crucible_trace_otel.record._rows import CLOSED, OpenRows, kinds_of
 from crucible_trace_otel.record._totals import StepTotals
-from crucible_trace_otel.record._values import Repairs, clean
+from crucible_trace_otel.record._values import Repairs, clean, marks
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 from crucible_trace_otel.semconv.enums import AbnormalKind, WindowReason
 
-__all__ = ["StepSegment", "StepWindows", "keep_what_waits"]
+__all__ = ["MOST_EVENTS", "StepSegment", "StepWindows", "keep_what_waits"]
 
 _SECOND_NS = 1_000_000_000
 _MOST_LAYOUTS = 8
-_MOST_EVENTS = 50  # of the 128 an SDK span keeps by default; so many windows are a request's worth of bytes
+MOST_EVENTS = 50  # of the 128 an SDK span keeps by default; so many windows are a request's worth of bytes
 _OWNER_HOLDS_NS = 60 * _SECOND_NS
 _SEGMENT_NS = (30 * _SECOND_NS, 600 * _SECOND_NS)
 _ATTRIBUTE_SIZE = 64  # bytes of one of a window's statistics, about
 _ROWS_SHOWN = 10  # with an abnormal step
 _PLAIN = frozenset({int, float})
-_windows: "weakref.WeakSet[StepWindows]" = weakref.WeakSet()
+_windows: "Living[StepWindows]" = Living()
 
 
 class StepSegment(Operation):
@@ -82,21 +82,23 @@ class StepWindows:
         self._found: deque[AbnormalStep] = deque()
         self._lock = threading.RLock()  # one that the garbage collector may enter again
         self._waiting: deque[tuple[str, int, Mapping[str, Any], bool]] = deque()
-        self._is_adding = False
+        self._is_adding = self._is_over = False
         self._events_on_owner = self._segments = self._events_on_segment = 0
         self._segment: StepSegment | None = None
         self._segment_until = 0
         _windows.add(self)
 
-    def add(self, event_name: str, step: int, numbers: Mapping[str, Any], *, is_repeated: bool = False) -> None:
-        """Keep one row, whatever is in it.
+    def add(self, event_name: str, step: int, numbers: Mapping[str, Any], *, is_repeated: bool = False) -> bool:
+        """Keep one row, whatever is in it, unless the owner has ended meanwhile on another thread: that is False.
 
         Called from within itself, by a signal handler or a finalizer, it leaves the row to the interrupted call.
         """
         with self._lock:
+            if self._is_over and not self._is_adding:
+                return False
             self._waiting.append((event_name, step, numbers, is_repeated))
             if self._is_adding:
-                return
+                return True
             self._is_adding = True
             try:
                 while self._waiting:
@@ -104,6 +106,7 @@ class StepWindows:
             finally:
                 self._is_adding = False
         self._call_back()
+        return True
 
     def _add(self, event_name: str, step: int, numbers: Mapping[str, Any], is_repeated: bool) -> None:  # noqa: FBT001
         repairs: Repairs = {}
@@ -152,12 +155,15 @@ class StepWindows:
             return WindowReason.TIME
         return WindowReason.ABNORMAL if is_news else None
 
-    def note_skipped(self, step: int, reason: str | None) -> None:
-        """Record that the optimizer skipped a step."""
+    def note_skipped(self, step: int, reason: str | None) -> bool:
+        """Record that the optimizer skipped a step, unless the owner has ended meanwhile: that is False."""
         with self._lock:
+            if self._is_over:
+                return False
             rows = self.current.latest(_ROWS_SHOWN)
             self._note(AbnormalStep(step, AbnormalKind.SKIPPED, reason=reason, rows=rows), self._owner._now_ns())
         self._call_back()
+        return True
 
     def _note(self, found: AbnormalStep, now: int) -> bool:
         """Record an abnormal step; whether its window is to be closed: not for each of many that follow each other."""
@@ -202,8 +208,9 @@ class StepWindows:
             window.last = 0
 
     def close(self) -> None:
-        """Close every window, and the segment that holds the last of them: the owner ends."""
+        """Close every window, and the segment that holds the last of them: the owner ends, and no row comes after."""
         with self._lock:
+            self._is_over = True
             for key in list(self._open):
                 self._close(key, WindowReason.END)  # guarded: one that fails does not take the others with it
             if self._segment is not None:
@@ -269,7 +276,7 @@ class StepWindows:
                 attributes[attr.CRUCIBLE_WINDOW_REPEATED] = window.repeated
             at = columns["step"][-1], columns["time_ns"][-1]
             holder = self._holder(at[1])
-            self._emit(window, _marked(attributes, window.repairs), holder, at[1])
+            self._emit(window, attributes | marks(window.repairs), holder, at[1])
             window.is_told = True
             self._meter.measure(window.event_name, columns, numbers, holder.span)
             for totals in self._totals:
@@ -299,7 +306,7 @@ class StepWindows:
         emit_event(holder, window.event_name, attributes, time_ns)
         if holder.span.is_recording():
             kept = KeptWindow(window.number, *_ids(holder), window.event_name, time_ns, attributes)
-            TRACES.hold(*_numbers(holder), _size(attributes))
+            TRACES.hold(holder.span_context.trace_id, holder.span_context.span_id, _size(attributes))
             window.keeper.keep(kept)
 
     def _keep_unfinished(self, window: OpenRows, now: int) -> None:
@@ -310,19 +317,19 @@ class StepWindows:
     @guarded(nothing)
     def _keep_as_it_is(self, window: OpenRows) -> None:
         columns = {name: without_held(tuple(values)) for name, values in window.taken().items()}
-        attributes = _marked(described(columns, WindowReason.TIME).attributes, window.repairs)
+        attributes = described(columns, WindowReason.TIME).attributes | marks(window.repairs)
         names = window.number, *_ids(self._owner), window.event_name
         window.keeper.keep(KeptWindow(*names, columns["time_ns"][-1], attributes))
 
     def _holder(self, now: int) -> Operation:
         """The span for the next window's event: the owner at first, then segments, so that no span nears its limit."""
         young = now - self._owner._started_at < _OWNER_HOLDS_NS
-        has_room = young and self._owner._is_here() and self._events_on_owner < _MOST_EVENTS
+        has_room = young and self._owner._is_here() and self._events_on_owner < MOST_EVENTS
         if self._segment is None and has_room and not has_outgrown(self._owner):
             self._events_on_owner += 1
             return self._owner
         if self._segment is not None:
-            is_over = self._events_on_segment >= _MOST_EVENTS or now >= self._segment_until
+            is_over = self._events_on_segment >= MOST_EVENTS or now >= self._segment_until
             if is_over or has_outgrown(self._segment):
                 self._segment.stop()
                 self._segment = None
@@ -350,32 +357,20 @@ def _ids(operation: Operation) -> tuple[bytes, bytes]:
     return context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big")
 
 
-def _numbers(operation: Operation) -> tuple[int, int]:
-    context = operation.span_context
-    return context.trace_id, context.span_id
-
-
 def _size(attributes: Mapping[str, Any]) -> int:
     """About the bytes that an event with `attributes` takes."""
     values = attributes.get(attr.CRUCIBLE_WINDOW_SERIES_VALUES)
     return _ATTRIBUTE_SIZE * len(attributes) + (len(values) if isinstance(values, bytes) else 0)
 
 
-def _marked(attributes: dict[str, Any], repairs: Repairs) -> dict[str, Any]:
-    if repairs:
-        attributes[attr.CRUCIBLE_REPAIRED_KEYS] = list(repairs)
-        attributes[attr.CRUCIBLE_REPAIRED_REASONS] = list(repairs.values())
-    return attributes
-
-
 def keep_what_waits() -> None:
     """To be called each second where steps are kept: has those kept that only memory holds. Never raises."""
-    for windows in list(_windows):
+    for windows in _windows:
         windows.keep_unfinished()
 
 
 def _forget_all() -> None:
-    for windows in list(_windows):
+    for windows in _windows:
         windows.forget()
 
 

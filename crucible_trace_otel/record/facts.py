@@ -15,6 +15,7 @@ from numbers import Integral
 from types import SimpleNamespace
 from typing import Any
 
+from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.record._guard import guarded
 from crucible_trace_otel.record._values import as_json, printable, with_template
 from crucible_trace_otel.semconv import attributes as attr
@@ -148,7 +149,8 @@ def _parts(value: Any) -> list[tuple[Any, Any]] | None:
         return list(enumerate(value)) if len(value) <= _LONGEST_LIST else None
     try:
         return _named_parts(value)
-    except Exception:  # noqa: BLE001 - any object may be given, and its methods may do anything
+    except Exception as error:  # noqa: BLE001 - any object may be given, and its methods may do anything
+        let_through(error)
         return None
 
 

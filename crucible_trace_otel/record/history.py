@@ -13,15 +13,17 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.journal.series import described
-from crucible_trace_otel.record._doubles import doubles
+from crucible_trace_otel.journal.slots import MOST_ROWS
+from crucible_trace_otel.record._doubles import metric_attributes
 from crucible_trace_otel.record._guard import guarded
-from crucible_trace_otel.record._history_rows import History, Row, read_history, time_of
+from crucible_trace_otel.record._history_rows import TAKEN, History, Row, read_history, time_of
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation, emit_event
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
-from crucible_trace_otel.record._values import Repairs, clean, with_template
-from crucible_trace_otel.record._windows import StepSegment
+from crucible_trace_otel.record._values import Repairs, clean, marks, printable
+from crucible_trace_otel.record._windows import MOST_EVENTS, StepSegment
 from crucible_trace_otel.record.facts import Dataset, Model
 from crucible_trace_otel.record.training import Epoch, TrainingRun
 from crucible_trace_otel.semconv import attributes as attr
@@ -29,9 +31,6 @@ from crucible_trace_otel.semconv import events, spans
 from crucible_trace_otel.semconv.enums import HistoryTimes, WindowReason
 
 __all__ = ["record_history"]
-
-_ROWS = 200
-_MOST_EVENTS = 50  # of the 128 an SDK span keeps by default
 
 
 @guarded(not_recorded(spans.TRAINING_RUN))
@@ -59,7 +58,8 @@ def record_history(
 
     Args:
         name: What a person calls the run.
-        rows: Mappings, such as the `log_history` of transformers; the `history` of Keras; or the path of a CSV file.
+        rows: Mappings, such as the `log_history` of transformers; the `history` of Keras; a data frame of pandas, in
+            which NaN is what a row lacks; or the path of a CSV file.
         started_at: When the run began: a `datetime`, ISO 8601 text, or seconds since 1970. The first row's time when
             not given. With it, times that are too small to be dates count seconds from there.
         ended_at: When it ended; the last row's time when not given.
@@ -76,6 +76,12 @@ def record_history(
         What later records can depend on. What cannot be read as a history is one warning, and nothing is recorded.
     """
     history = read_history(rows, time_of(started_at))
+    if history.left_out and not history.rows:
+        warn_once(
+            f"history {printable(name)}",
+            f"None of the {history.left_out} rows of the history {printable(name)!r} maps names to values: the run is "
+            f"recorded without steps. It takes {TAKEN}.",
+        )
     run = _PastRun(
         name,
         run_id=run_id,
@@ -112,8 +118,8 @@ class _PastRun(_Past, TrainingRun):
             attr.CRUCIBLE_HISTORY_SOURCE: history.source,
             attr.CRUCIBLE_HISTORY_TIMES: times,
             attr.CRUCIBLE_DROPPED_COUNT: history.left_out or None,
-            attr.CRUCIBLE_DROPPED_REASON: "rows that are no mappings" if history.left_out else None,
-            **with_template(attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, doubles(history.summary)),
+            attr.CRUCIBLE_DROPPED_REASON: "rows that cannot be read" if history.left_out else None,
+            **metric_attributes(history.summary),
         }
 
     def _surroundings(self) -> dict[str, Any]:
@@ -186,14 +192,14 @@ class _Windows:
         self._owner = owner
         self._open: dict[tuple[str, ...], list[Row]] = {}
         self._holder: _PastRun | _PastEpoch | _PastSegment = owner
-        self._room = _MOST_EVENTS
+        self._room = MOST_EVENTS
         self._segments = 0
 
     def add(self, row: Row) -> None:
         """Take in one row; those of the same names share a window."""
         rows = self._open.setdefault(tuple(row.numbers), [])
         rows.append(row)
-        if len(rows) == _ROWS:
+        if len(rows) == MOST_ROWS:
             self._close(tuple(row.numbers), WindowReason.COUNT)
 
     def close(self) -> None:
@@ -214,11 +220,7 @@ class _Windows:
         for totals in {id(one): one for one in (self._owner._totals, self._run._totals)}.values():
             for name, column in numbers.items():
                 totals.add(name, column, at)
-        marks = {
-            attr.CRUCIBLE_REPAIRED_KEYS: list(repairs) or None,
-            attr.CRUCIBLE_REPAIRED_REASONS: list(repairs.values()) or None,
-        }
-        emit_event(self._room_for_one(at[1]), events.STEPS_RECORDED, {**attributes, **marks}, at[1])
+        emit_event(self._room_for_one(at[1]), events.STEPS_RECORDED, {**attributes, **marks(repairs)}, at[1])
 
     def _room_for_one(self, now: int) -> Operation:
         """The span for the next window."""
@@ -226,7 +228,7 @@ class _Windows:
             if isinstance(self._holder, _PastSegment):
                 self._end(self._holder)
             self._segments += 1
-            self._room = _MOST_EVENTS
+            self._room = MOST_EVENTS
             self._holder = _PastSegment(self._owner, self._segments)
             self._holder._at = now
             self._holder._start_inside(self._owner)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
+from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._guard import forgiving, guarded
 from crucible_trace_otel.record._links import Links, LinkTarget, LinkTargets, links_with
@@ -198,7 +199,8 @@ def _confidence(given: Any) -> tuple[float | None, dict[str, Any]]:
     """A confidence from 0 to 1; what is none is kept beside it as metadata, and the confidence stays unknown."""
     try:
         confidence = float(given)
-    except Exception:  # noqa: BLE001 - any object may be given, and its __float__ may do anything
+    except Exception as error:  # noqa: BLE001 - any object may be given, and its __float__ may do anything
+        let_through(error)
         if given is not None:
             said = one_line(given)
             warn_once(f"confidence {said}", f"A confidence is a number from 0 to 1: {said!r} is kept as metadata only.")

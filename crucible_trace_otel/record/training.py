@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from operator import index
 from typing import Any, SupportsIndex
-from weakref import WeakSet
 
 from crucible_trace_otel.record._abnormal import StepWatch
 from crucible_trace_otel.record._checkpoints import Checkpoints
@@ -23,13 +22,15 @@ from crucible_trace_otel.record._files import ModelSave, StoredFile
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._ids import trace_id_of_run
 from crucible_trace_otel.record._links import Links, LinkTargets
+from crucible_trace_otel.record._living import Living
 from crucible_trace_otel.record._operation import Operation, emit_event, record_moment
 from crucible_trace_otel.record._parts import RunParts
 from crucible_trace_otel.record._policy import WindowPolicy, policy_of
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._resuming import beginning_of, tell_of_resuming
-from crucible_trace_otel.record._steps import Training, as_step, short
+from crucible_trace_otel.record._steps import Training, short
 from crucible_trace_otel.record._totals import StepTotals
+from crucible_trace_otel.record._training_signals import as_step
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.record._windows import StepWindows
 from crucible_trace_otel.record.facts import Dataset, Model, run_facts
@@ -115,12 +116,12 @@ class TrainingRun(Checkpoints, Concluded):
         self._totals = StepTotals()
         self._next_step = self._beginning.next_step
         self._last_epoch: int | None = None
-        self._loops: WeakSet[_Epochs] = WeakSet()
+        self._loops: Living[_Epochs] = Living()
         self._run = self
         self._parts: RunParts = RunParts(self)
         self._watch = StepWatch(self._policy, self.about)
         self._windows = StepWindows(self, self._watch, self._totals)
-        self._windows_inside: WeakSet[StepWindows] = WeakSet()
+        self._windows_inside: Living[StepWindows] = Living()
         self._inherits = {attr.CRUCIBLE_RUN_ID: self.run_id}
 
     @property
@@ -138,6 +139,11 @@ class TrainingRun(Checkpoints, Concluded):
         checkpoint.
         """
         return self._beginning.next_epoch
+
+    @property
+    def _last_step(self) -> int | None:
+        """Index of the highest step so far, in this attempt or an earlier one; None before the first."""
+        return self._next_step - 1 if self._next_step else None
 
     def epoch(self, index: int) -> Epoch:
         """The epoch `index` (from 0), to be used in `with` or by `start()` and `stop()`."""
@@ -260,7 +266,7 @@ class TrainingRun(Checkpoints, Concluded):
 
     @guarded(nothing)
     def _finish(self, error: BaseException | str | None, at_ns: int | None = None) -> None:
-        for loop in list(self._loops):  # left by `break` or an exception, and still held: by a progress bar, a variable
+        for loop in self._loops:  # left by `break` or an exception, and still held: by a progress bar, a variable
             loop._leave()
         super()._finish(error, at_ns)
 
@@ -271,14 +277,14 @@ class TrainingRun(Checkpoints, Concluded):
 
     def _before_end(self) -> None:
         """Close its windows, and give its last loss to queries that see span attributes only."""
-        for windows in list(self._windows_inside):
+        for windows in self._windows_inside:
             windows.retire()
         self._windows.close()
         self._parts.close()
         self.set({**self._totals.attributes(), attr.CRUCIBLE_TRAINING_LOSS_VALUE: self._totals.last.get("loss")})
         self._measures.abnormal = sum(self._watch.counts.values())
         self.set({attr.CRUCIBLE_ABNORMAL_COUNT: self._measures.abnormal or None})
-        self._conclude(self._next_step - 1 if self._next_step else None, self._totals.last.get("loss"))
+        self._conclude(self._last_step, self._totals.last.get("loss"))
 
 
 @forgiving

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from crucible_trace_otel.errors import warn_once
-from crucible_trace_otel.record._doubles import doubles
+from crucible_trace_otel.record._doubles import metric_attributes
 from crucible_trace_otel.record._failure import Outcome
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
-from crucible_trace_otel.record._late import is_kept, place_of_late
+from crucible_trace_otel.record._late import is_kept, warn_late
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation
-from crucible_trace_otel.record._values import printable, with_template
+from crucible_trace_otel.record._values import printable
 from crucible_trace_otel.record.facts import hyperparameter_attributes
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
@@ -113,7 +113,7 @@ class Trial(Operation):
 
     def _record(self, metrics: Mapping[str, Any]) -> None:
         self._metrics |= metrics
-        self.set(with_template(attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, doubles(self._metrics)))
+        self.set(metric_attributes(self._metrics))
 
     def _state(self, outcome: Outcome) -> dict[str, Any]:
         """How it ended: pruned where it was, whatever left it then."""
@@ -192,7 +192,7 @@ class TuningStudy(Operation):
     def _take_in(self, trial: Trial) -> None:
         """Count a trial that ends, and compare it with the best so far."""
         if self.ended:
-            place_of_late(self)
+            warn_late(self)
         if trial.state is None or not self._records():
             return
         self._ended[trial.state] += 1

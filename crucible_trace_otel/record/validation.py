@@ -6,18 +6,16 @@ with epoch.validation_run("held-out", dataset="uci-digits") as validation:
 
 from typing import TYPE_CHECKING, Any
 
-from crucible_trace_otel.record._doubles import doubles
+from crucible_trace_otel.record._doubles import metric_attributes
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._late import is_kept
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation
-from crucible_trace_otel.record._values import with_template
 from crucible_trace_otel.record.facts import Dataset, dataset_attributes
-from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 
 if TYPE_CHECKING:
-    from crucible_trace_otel.record._measured import Measured
+    from crucible_trace_otel.record._timed import Timed
 
 __all__ = ["ValidationRun"]
 
@@ -31,7 +29,7 @@ class ValidationRun(Operation):
         self,
         about: object,
         *,
-        of: "Measured",
+        of: "Timed",
         dataset: "str | Dataset | None" = None,
         depends_on: LinkTargets | None = None,
         links: Links | None = None,
@@ -45,7 +43,7 @@ class ValidationRun(Operation):
 
     def _on_start(self) -> dict[str, Any]:
         """After which step of which epoch."""
-        return self._of._where()
+        return self._of._epoch_and_step()
 
     @guarded(nothing)
     def record_metric(self, **metrics: Any) -> None:
@@ -56,4 +54,4 @@ class ValidationRun(Operation):
         """
         if is_kept(self):
             self._metrics |= metrics
-            self.set(with_template(attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, doubles(self._metrics)))
+            self.set(metric_attributes(self._metrics))

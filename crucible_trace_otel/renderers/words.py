@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
-from crucible_trace_otel.semconv.enums import Result, RunState
+from crucible_trace_otel.semconv.enums import Result, RunState, TrialState
 from crucible_trace_otel.trace.spans import TraceSpan
 
 __all__ = [
@@ -52,6 +52,11 @@ _MINUTES_AN_HOUR = 60
 _BYTES_A_UNIT = 1000
 # Controls, and the invisible characters that turn the direction of all that follows them on a line.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_TRIAL_ENDS: Final = {
+    attr.CRUCIBLE_TUNING_TRIALS_COMPLETED: TrialState.COMPLETED,
+    attr.CRUCIBLE_TUNING_TRIALS_PRUNED: TrialState.PRUNED,
+    attr.CRUCIBLE_TUNING_TRIALS_FAILED: TrialState.FAILED,
+}
 # What went otherwise than planned, and did not fail.
 _REMARKS: Final = {Result.CANCELLATION: "left early", Result.SKIP: "skipped"}
 _STILL_RUNNING: Final = "still running"
@@ -71,7 +76,7 @@ class Told:
     facts: tuple[str, ...]
     """Loss, metrics, confidence, ...: what a person looks for first."""
     remark: str
-    """What is otherwise than planned without being a failure: `left early`, `skipped`, `still running`; else empty."""
+    """What is otherwise than planned without being a failure: `left early`, `pruned`, `still running`; else empty."""
     problem: str
     """What went wrong; empty if nothing did."""
 
@@ -168,6 +173,10 @@ def tell(name: str, attributes: Mapping[str, Any], seconds: float, error: str | 
 def _remark(attributes: Mapping[str, Any]) -> str:
     if attributes.get(attr.CRUCIBLE_RUN_STATE) == RunState.RUNNING:
         return _STILL_RUNNING
+    if attributes.get(attr.CRUCIBLE_TUNING_TRIAL_STATE) == TrialState.PRUNED:
+        return ": ".join(
+            filter(None, (TrialState.PRUNED, plain(attributes.get(attr.CRUCIBLE_TUNING_TRIAL_REASON, ""))))
+        )
     return _REMARKS.get(str(attributes.get(attr.CRUCIBLE_OPERATION_RESULT)), "")
 
 
@@ -184,6 +193,7 @@ def _facts(attributes: Mapping[str, Any]) -> list[str]:
     loss = attributes.get(attr.CRUCIBLE_TRAINING_LOSS_VALUE)
     if loss is not None:
         facts.append(f"loss {number(loss)}")
+    facts += _tuning_facts(attributes)
     for template in (attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, attr.CRUCIBLE_CHECKPOINT_METRIC_TEMPLATE):
         metrics = [(key, value) for key, value in attributes.items() if key.startswith(f"{template}.")]
         facts += [f"{plain(key[len(template) + 1 :], 40)} {number(value)}" for key, value in metrics[:_MOST_METRICS]]
@@ -203,6 +213,25 @@ def _facts(attributes: Mapping[str, Any]) -> list[str]:
     if attributes.get(attr.CRUCIBLE_STAGE_CACHED):
         facts.append("cached")
     return facts
+
+
+def _tuning_facts(attributes: Mapping[str, Any]) -> list[str]:
+    """What a trial tries and what it reaches; of a study, the same of its best trial, and how its trials ended."""
+    operation = attributes.get(attr.CRUCIBLE_OPERATION_NAME)
+    if operation not in (operations.TRIAL, operations.TUNING_STUDY):
+        return []
+    template = f"{attr.CRUCIBLE_TRAINING_HYPERPARAMETER_TEMPLATE}."
+    tried = [
+        f"{plain(key.removeprefix(template), 40)} {number(value)}"
+        for key, value in attributes.items()
+        if key.startswith(template)
+    ]
+    value = attributes.get(attr.CRUCIBLE_TUNING_VALUE)
+    best = "best " if operation == operations.TUNING_STUDY else ""
+    reached = f"{best}{plain(attributes.get(attr.CRUCIBLE_TUNING_OBJECTIVE) or 'value', 40)} {number(value)}"
+    ends = ((attributes.get(key), end) for key, end in _TRIAL_ENDS.items())
+    ended = ", ".join(f"{count:,} {end}" for count, end in ends if isinstance(count, int) and count)
+    return list(filter(None, ("" if value is None else reached, ", ".join(tried[:_MOST_METRICS]), ended)))
 
 
 def _problem(attributes: Mapping[str, Any], error: str | None) -> str:

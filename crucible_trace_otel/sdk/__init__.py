@@ -2,7 +2,15 @@
 
     crucible.configure(service_name="trainer")      # a journal in ./.crucible; sends too, if an endpoint is set
 
-Nothing here runs at import: no thread, no file, no socket before `configure()`.
+Nothing here runs at import: no thread, no file, no socket before `configure()`. Where to look:
+
+    what was said   _settings -> _variables
+    spans           _providers, _ids, _recorder (the one processor) -> a journal, the console, or _sender
+    the journal     _shipping (who sends it), _upkeep (where nobody does)
+    other signals   _signals -> _logs, _meters
+    from memory     _outbox (counting, ending) -> _exporters, _answers, _quiet; used by _sender, _logs, _meters
+    the end         _handle: flush(), shutdown(), and what they report
+    the SDK         _importable: before anything else imports it
 """
 
 # isort: off

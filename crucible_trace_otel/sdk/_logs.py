@@ -44,7 +44,7 @@ class LogSender(LogRecordProcessor):
         )
         self.emitted = 0
         """Log records so far, in this process."""
-        self.closing = Closing(self._batches.shutdown)
+        self.closing = Closing(self._batches.shutdown, self._exporter.give_up)
         self.provider = LoggerProvider(resource, shutdown_on_exit=False)
         self.provider.add_log_record_processor(self)
 
@@ -64,9 +64,7 @@ class LogSender(LogRecordProcessor):
 
     def shutdown(self, timeout: float = 2.0) -> None:
         """Send what is queued for up to `timeout` seconds, then give up what is left."""
-        self.closing.begin()
-        if not self.closing.wait(timeout):
-            self._exporter.give_up()
+        self.closing.end(timeout)
 
     def forget(self) -> None:
         """In a forked child: what was emitted so far and the connection are the parent's; threads are gone."""

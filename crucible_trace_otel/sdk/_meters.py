@@ -50,7 +50,7 @@ class MetricSender:
             resource=instance.merge(resource),
             shutdown_on_exit=False,
         )
-        self.closing = Closing(self.provider.shutdown)
+        self.closing = Closing(self.provider.shutdown, self._exporter.give_up)
 
     def force_flush(self, timeout: float) -> bool:
         """Send what was measured; whether that was tried to the end within `timeout` seconds."""
@@ -58,9 +58,7 @@ class MetricSender:
 
     def shutdown(self, timeout: float) -> None:
         """Send what was measured for up to `timeout` seconds, then give it up."""
-        self.closing.begin()
-        if not self.closing.wait(timeout):
-            self._exporter.give_up()
+        self.closing.end(timeout)
 
     def abandon(self) -> None:
         """In a forked child, whose counters begin anew in another provider: send nothing of the parent's."""

@@ -86,10 +86,15 @@ class Counting:
 
 
 class Closing:
-    """Has a thread ready that ends something: Python 3.12 starts none once the interpreter is shutting down."""
+    """Has a thread ready that ends something: Python 3.12 starts none once the interpreter is shutting down.
 
-    def __init__(self, close: Callable[[], object]) -> None:
-        self._close = close
+    Args:
+        close: Ends it, by sending what is left.
+        give_up: Interrupts that.
+    """
+
+    def __init__(self, close: Callable[[], object], give_up: Callable[[], object]) -> None:
+        self._close, self._give_up = close, give_up
         self._begun, self._done = threading.Event(), threading.Event()
         threading.Thread(target=self._run, name="crucible-close", daemon=True).start()
 
@@ -97,13 +102,15 @@ class Closing:
         """End it, without waiting."""
         self._begun.set()
 
-    def wait(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds until it has ended; whether it has."""
-        return self._done.wait(timeout)
+    def end(self, timeout: float) -> None:
+        """End it, and wait for that up to `timeout` seconds; then give up what is left."""
+        self.begin()
+        if not self._done.wait(timeout):
+            self._give_up()
 
     def again(self) -> "Closing":
         """The same in a forked child, where the thread is gone; one that had begun is over there."""
-        return self if self._begun.is_set() else Closing(self._close)
+        return self if self._begun.is_set() else Closing(self._close, self._give_up)
 
     def _run(self) -> None:
         self._begun.wait()

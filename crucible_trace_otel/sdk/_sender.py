@@ -26,7 +26,7 @@ class Sender(SpanProcessor):
         )
         self._queued = 0
         self._overflowed = False
-        self._closing = Closing(self._batches.shutdown)
+        self._closing = Closing(self._batches.shutdown, self._exporter.give_up)
 
     @property
     def acknowledged(self) -> int:
@@ -51,9 +51,7 @@ class Sender(SpanProcessor):
 
     def shutdown(self, timeout: float = 2.0) -> None:
         """Send what is queued for up to `timeout` seconds, then give up what is left."""
-        self._closing.begin()
-        if not self._closing.wait(timeout):
-            self._exporter.give_up()
+        self._closing.end(timeout)
 
     def forget(self) -> None:
         """In a forked child: what was acknowledged so far and the connection are the parent's; threads are gone."""

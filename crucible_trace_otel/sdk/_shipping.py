@@ -137,9 +137,10 @@ class Shipping:
     def trouble(self) -> str | None:
         """Why what is not sent waits; None where that is not known to be any trouble.
 
-        What was stored more than a second ago and is not sent is trouble.
+        What was stored more than a second ago and is not sent is trouble; that of who sends elsewhere, and has to
+        leave, is none of what waits here.
         """
-        state = state_of(self._directory)
+        state = None if self._claim.outranks(holder_of(self._directory)) else state_of(self._directory)
         said = state.said if state else ""
         if said or self._thread is not None:
             return said

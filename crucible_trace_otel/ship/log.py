@@ -10,7 +10,7 @@ from typing import Final
 from crucible_trace_otel.journal import files
 from crucible_trace_otel.journal.layout import LOG
 
-__all__ = ["ShipperLog", "log_of"]
+__all__ = ["ShipperLog", "log_of", "place_of"]
 
 LONGEST: Final = 256 << 10
 _LONGEST_LINE = 1_000
@@ -24,6 +24,15 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 def log_of(directory: Path) -> Path:
     """The log of those who send the journal in `directory`."""
     return directory / LOG
+
+
+def place_of(error: BaseException) -> str:
+    """What was raised and where, without its words: those may hold what was recorded."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" in {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else ""
+    return type(error).__name__ + where
 
 
 class ShipperLog:

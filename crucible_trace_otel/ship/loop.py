@@ -23,10 +23,10 @@ from crucible_trace_otel.ship.claim import Claim
 from crucible_trace_otel.ship.destination import Destination, transport
 from crucible_trace_otel.ship.following import Following
 from crucible_trace_otel.ship.lease import Lease
-from crucible_trace_otel.ship.log import ShipperLog
+from crucible_trace_otel.ship.log import ShipperLog, place_of
 from crucible_trace_otel.ship.reduction import with_short_text
 from crucible_trace_otel.ship.telling import Telling
-from crucible_trace_otel.ship.watch import Seen, Watch, place_of
+from crucible_trace_otel.ship.watch import Seen, Watch
 
 __all__ = ["LIMIT_BYTES", "LINGER_S", "Pace", "Shipper", "ship_once"]
 

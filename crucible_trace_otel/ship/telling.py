@@ -85,7 +85,7 @@ class Telling:
         if answer.outcome is Outcome.RETRY:
             self._wait(answer, "retry", f"{self._to} does not take spans now; all are kept and sent again{said}.")
         elif answer.outcome is Outcome.PAUSED:
-            text = f"{self._to} is not, or does not let us in; all is kept, and tried at times{said}."
+            text = f"{self._to} is not there, or does not let us in; all is kept, and tried at times{said}."
             self._wait(answer, "paused", text)
         else:
             if self._away_since is not None:

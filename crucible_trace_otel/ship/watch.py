@@ -16,16 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crucible_trace_otel.journal import files
 from crucible_trace_otel.journal.layout import KEPT, prefix_of, ring_of, segment_of
 from crucible_trace_otel.journal.limit import enforce
 from crucible_trace_otel.journal.liveness import SILENT_S, Life, host_name, is_locked, life_of, pidfd_of
 from crucible_trace_otel.journal.reader import note_of, segments_in
 from crucible_trace_otel.journal.recovery import may_be_open, recover
 from crucible_trace_otel.ship.lease import Lease
-from crucible_trace_otel.ship.log import ShipperLog
+from crucible_trace_otel.ship.log import ShipperLog, place_of
+from crucible_trace_otel.ship.syncing import Syncing
 
-__all__ = ["Seen", "Watch", "place_of"]
+__all__ = ["Seen", "Watch"]
 
 _SLICE_S = 0.2
 _SECOND_S = 1.0
@@ -99,7 +99,7 @@ class Watch:
         self._owner = _Writer(directory, owner) if owner else None
         self._writers: dict[str, _Writer] = {}
         self._foreign: dict[str, Lease] = {}
-        self._synced: dict[Path, int] = {}
+        self._syncing = Syncing(directory)
         self._names_at = -1
         self._changed_at = self._listed_at = -math.inf
         self._paths: list[Path] = []
@@ -146,7 +146,7 @@ class Watch:
             self._publish(paths)
         if self._end_the_dead():
             paths = self._list()  # with what was written now
-        self._sync(paths)
+        self._syncing.sync([path for path in paths if self._is_written(path)])
         self._publish(paths)
         self._keep_limit()
 
@@ -315,26 +315,8 @@ class Watch:
                 continue
             yield path, path == writer.newest and writer.life is not Life.DEAD
 
-    def _sync(self, paths: list[Path]) -> None:
-        """Have the disk keep what living writers wrote since the last look."""
-        ours = [path for path in paths if self._is_written(path)]
-        if ours and not self._synced.keys() >= set(ours):
-            files.fsync_directory(self._directory)
-        for path in ours:
-            with suppress(OSError):
-                size = path.lstat().st_size
-                if self._synced.get(path) == size:
-                    continue
-                fd = files.open_regular(path)
-                try:
-                    files.fdatasync(fd)
-                finally:
-                    os.close(fd)
-                self._synced[path] = size
-        for path in self._synced.keys() - set(ours):
-            del self._synced[path]
-
     def _is_written(self, path: Path) -> bool:
+        """Whether a living writer of this host appends to it."""
         writer = self._writers.get(prefix_of(path))
         return writer is not None and writer.life is not Life.DEAD and self._is_near(writer)
 
@@ -375,15 +357,6 @@ def _is_own(path: Path) -> bool:
     """Whether the writer itself made this segment, and not who saw to it later."""
     prefix, number = prefix_of(path), path.stem.rpartition("-")[2]
     return prefix != KEPT and number.isdecimal() and path == segment_of(path.parent, prefix, int(number))
-
-
-def place_of(error: BaseException) -> str:
-    """What was raised and where, without its words: those may hold what was recorded."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f" in {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else ""
-    return type(error).__name__ + where
 
 
 def _forget_all() -> None:

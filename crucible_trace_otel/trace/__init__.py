@@ -1,1 +1,8 @@
-"""What a stored trace is: frozen values, the tree of its spans, its causal links, its step rows."""
+"""What a stored trace is: frozen values, the tree of its spans, its causal links, its step rows.
+
+Where to look:
+
+    spans           spans (the values, the tree), otlp (the codec), causality (why)
+    runs            runs (several traces that are one run), training (attempts, epochs, checkpoints, abnormal steps)
+    steps           steps (windows unfolded) -> columns, lineage (which attempt's steps count), tables (numpy, CSV, ...)
+"""

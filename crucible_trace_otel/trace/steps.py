@@ -174,7 +174,7 @@ def step_rows(trace: Trace | TraceSpan, event_name: str = events.STEPS_RECORDED)
 
     Args:
         trace: A trace, or one of its spans: then only the windows on that span.
-        event_name: `steps_recorded`, or `gradient_computed` for what `record_gradient` packed.
+        event_name: `steps_recorded`, or that of what was recorded beside the steps, such as `gradient_computed`.
     """
     found: dict[str, tuple[_Run, list[Mapping[str, Sequence[Any]]]]] = {}
     missing = 0

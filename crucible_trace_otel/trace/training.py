@@ -11,7 +11,7 @@ from crucible_trace_otel.trace.spans import Trace, TraceSpan, enclosing
 from crucible_trace_otel.trace.steps import StepRows
 
 __all__ = [
-    "AbnormalStep",
+    "AbnormalTold",
     "Checkpoint",
     "EpochTold",
     "RunAttempt",
@@ -61,7 +61,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class AbnormalStep:
+class AbnormalTold:
     """Something that was abnormal about a step; what is not known is None."""
 
     span: TraceSpan
@@ -147,10 +147,10 @@ def checkpoints(trace: Trace) -> tuple[Checkpoint, ...]:
     return tuple(told)
 
 
-def abnormal_steps(trace: Trace) -> tuple[AbnormalStep, ...]:
+def abnormal_steps(trace: Trace) -> tuple[AbnormalTold, ...]:
     """Every step that was found abnormal, in order of time."""
     found = [
-        AbnormalStep(
+        AbnormalTold(
             span,
             event.time_ns,
             step=event.attributes.get(attr.CRUCIBLE_TRAINING_STEP_INDEX),

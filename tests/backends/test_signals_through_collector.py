@@ -99,7 +99,7 @@ def test_log_records_arrive_as_the_events_are(collector: Path, sink: Sink, tmp_p
         (r.event_name, r.time_unix_nano, r.trace_id, r.span_id, sorted(plain(r.attributes).items()))
         for r in sink.logs()
     ]
-    assert {name for name, *_ in arrived} == {*STAY_ON_THE_SPAN, "early_stopped"}
+    assert {name for name, *_ in arrived} == {*STAY_ON_THE_SPAN, "early_stopped", "step_abnormal"}
     assert sorted(arrived) == expected
     severities = {record.event_name: record.severity_text for record in sink.logs()}
     assert (severities["exception"], severities["steps_recorded"]) == ("ERROR", "INFO")
@@ -125,6 +125,7 @@ def test_metrics_arrive_as_the_registry_has_them(collector: Path, sink: Sink, tm
     assert found.keys() == {
         *(metrics.CRUCIBLE_TRAINING_LOSS, metrics.CRUCIBLE_TRAINING_LEARNING_RATE, metrics.CRUCIBLE_TRAINING_METRIC),
         *(metrics.CRUCIBLE_TRAINING_GRADIENT_NORM, metrics.CRUCIBLE_TRAINING_STEP_DURATION),
+        metrics.CRUCIBLE_TRAINING_ABNORMAL_STEPS,
         *(metrics.CRUCIBLE_TRAINING_STEPS, metrics.CRUCIBLE_TRAINING_SAMPLES, metrics.CRUCIBLE_TRAINING_TOKENS),
         *(metrics.CRUCIBLE_TRAINING_EPOCH_DURATION, metrics.CRUCIBLE_TRAINING_RUN_DURATION),
         *(metrics.CRUCIBLE_STAGE_DURATION, metrics.CRUCIBLE_INFERENCE_DURATION),
@@ -135,6 +136,8 @@ def test_metrics_arrive_as_the_registry_has_them(collector: Path, sink: Sink, tm
     points = {name: list(getattr(metric, metric.WhichOneof("data")).data_points) for name, metric in found.items()}
     assert [point.as_double for point in points[metrics.CRUCIBLE_TRAINING_LOSS]] == [1 / 500]
     assert [point.as_int for point in points[metrics.CRUCIBLE_TRAINING_STEPS]] == [1_000]
+    (abnormal,) = points[metrics.CRUCIBLE_TRAINING_ABNORMAL_STEPS]  # the loss of the second epoch begins where it began
+    assert (abnormal.as_int, [each.value.string_value for each in abnormal.attributes]) == (1, ["spike"])
     assert [point.as_int for point in points[metrics.CRUCIBLE_TRAINING_TOKENS]] == [100_000]
     assert [point.as_int for point in points[metrics.CRUCIBLE_CHECKPOINT_IO]] == [5]
     assert [point.count for point in points[metrics.CRUCIBLE_TRAINING_EPOCH_DURATION]] == [2]

@@ -149,12 +149,14 @@ def test_a_run_without_steps_is_exit_code_1(tmp_path):
     assert (empty.exit_code, empty.stdout, empty.stderr) == (1, "", "why? has no recorded steps.\n")
 
 
-@pytest.mark.parametrize("command", ["list", "show", "steps", "render"])
-def test_no_journal_is_exit_code_2_and_one_sentence(tmp_path, command):
-    refused = crucible_trace(command, "--journal", tmp_path / "nowhere")
+@pytest.mark.parametrize("command", ["list", "show", "steps", "render", "status", "ship", "recover"])
+@pytest.mark.parametrize(("name", "reason"), [("nowhere", "nothing is there"), ("file", "it is no directory")])
+def test_no_journal_is_exit_code_2_and_one_sentence(tmp_path, command, name, reason):
+    (tmp_path / "file").touch()
+    refused = crucible_trace(command, "--journal", tmp_path / name)
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert refused.stderr.startswith(f"No journal at {tmp_path / 'nowhere'}: ")
-    assert refused.stderr.count("\n") == 1
+    way_out = "Record something first, or name another place."
+    assert refused.stderr == f"No journal at {tmp_path / name}: {reason}. {way_out}\n"
 
 
 def test_a_wrong_option_is_exit_code_2(journal):

@@ -95,7 +95,8 @@ def test_a_run_is_followed_until_it_has_completed(tmp_path, recording):
     digest = sha256(b"weights").hexdigest()[:8]
     assert f", epoch 0  {tmp_path / 'j'}.pt  7 B  sha256 {digest}  best" in saved
     assert [line for line in lines if line.startswith("step ")]
-    assert lines[-1].startswith("completed, after ")
+    assert lines[-2].startswith("completed, after ")
+    assert lines[-1].startswith("verdict: completed after 3 epochs; ")
 
 
 def test_a_killed_run_ends_the_watch(tmp_path, recording):

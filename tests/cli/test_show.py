@@ -119,6 +119,11 @@ speed over 2 steps, from 1 to 3
     )
 
 
+def test_a_curve_of_one_step(tmp_path):
+    journal = write(tmp_path, [trained(loss=[0.5]).trace()])
+    assert "Loss over 1 step, from 0.5 to 0.5\n" in crucible_trace("show", "--journal", journal).stdout
+
+
 def test_a_metric_that_is_not_there_is_exit_code_1(tmp_path):
     journal = write(tmp_path, [trained(lr=[0.5], note=["a"]).trace()])
     missed = crucible_trace("show", "--metric", "note", "--journal", journal)

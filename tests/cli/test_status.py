@@ -75,6 +75,26 @@ def test_where_nothing_is_sent_from_all_is_stored(tmp_path):
     assert result.stdout.endswith("Nothing is sent from this directory.\n")
 
 
+def test_the_attempts_of_one_run_are_one_line_and_in_json_a_trace_each(tmp_path):
+    for trace, name in ((1, "first"), (2, "r1"), (3, "r2")):
+        spans = [operation(trace, 1, "training_run", root=True, crucible_about="digits", crucible_run_id=name)]
+        write_segment(tmp_path, f"writer{trace}", 0, [span(trace, 0), *spans])
+    write_segment(tmp_path, "writer4", 0, [operation(4, 1, "run_part", root=True, crucible_run_id="r1")])
+    result = crucible_trace("status", "--journal", tmp_path)
+    assert [line.split()[:3] for line in result.stdout.splitlines()[1:-2]] == [
+        ["digits", "first", "2"],
+        ["digits", "r1", "3"],
+        ["digits", "r2", "2"],
+    ]
+    said = json.loads(crucible_trace("status", "--journal", tmp_path, "--json").stdout)
+    assert [(run["run_id"], run["recorded"]) for run in said["runs"]] == [
+        ("first", 2),
+        ("r1", 2),
+        ("r2", 2),
+        ("r1", 1),
+    ]
+
+
 def test_json_for_programs(journal):
     said = json.loads(crucible_trace("status", "--journal", journal, "--json").stdout)
     assert [run["name"] for run in said["runs"]] == ["digits", ""]
@@ -108,6 +128,7 @@ def test_damage_is_told_apart(journal):
         "1 damaged record could not be read; they are in no count.",
         "1 file stopped within a record: normal where a process was killed, or is writing right now.",
         f"Not read: zzz-0000.segment: {os.strerror(40)}.",
+        "1 dead process may have left operations open: `crucible-trace recover` closes them; so does whatever sends.",
     ]
     assert json.loads(crucible_trace("status", "--journal", journal, "--json").stdout)["damaged"] == 1
 

@@ -4,7 +4,6 @@ In each test every span is sent, refused with an answer, or still held; the sum 
 """
 
 import time
-from dataclasses import replace
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -236,7 +235,7 @@ def test_p20_one_poisoned_span_keeps_no_other_from_going(protocol, at):
 @both
 def test_p20_a_span_with_unreadable_bytes_keeps_no_other_from_going(protocol):
     sent = many(100)
-    sent[0] = replace(sent[0], span=b"\xff" * 40)
+    sent[0] = sent[0]._replace(span=b"\xff" * 40)
     with Misbehaving() as collector, Delivery(collector, protocol, sent) as delivery:
         delivery.once()
         assert (delivery.held, delivery.settled.refused, len(collector.spans())) == (0, 1, 99)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections import OrderedDict, UserDict, UserList
 from enum import IntEnum
 from types import MappingProxyType
@@ -30,6 +31,7 @@ from crucible_trace_otel.journal.encoder import (
     encode_scope,
     encode_span,
 )
+from crucible_trace_otel.journal.repairing import time_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -225,3 +227,12 @@ def test_what_comes_again_is_the_same_object() -> None:
     resource_, scope_ = Resource({"a": 1}), InstrumentationScope("s")
     assert encode_resource(resource_) is encode_resource(resource_)
     assert encode_scope(scope_) is encode_scope(scope_)
+
+
+@pytest.mark.parametrize("clock", [lambda: -1, lambda: 2**64, lambda: None, lambda: 1 / 0])
+def test_a_clock_that_tells_no_time_is_read_once(monkeypatch: pytest.MonkeyPatch, clock: Any) -> None:
+    monkeypatch.setattr(time, "time_ns", clock)
+    repairs: dict[str, str] = {}
+    assert time_bytes(2**70, "event.time", repairs, instead=-1) == bytes(8)
+    assert time_bytes(2**70, "event.time", repairs, instead=5) == (5).to_bytes(8, "little")
+    assert repairs == {"event.time": "time"}

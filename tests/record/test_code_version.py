@@ -192,3 +192,40 @@ def test_a_damaged_folder_is_no_trouble(
 )
 def test_no_credentials_stay_in_an_address(address: str, kept: str | None) -> None:
     assert _code.without_credentials(address) == kept
+
+
+@pytest.mark.parametrize("name", ["config", "commondir", "packed-refs"])
+def test_a_pipe_in_the_git_folder_is_not_waited_on(
+    repository: Path, recorded: Recording, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    revision = git(repository, "rev-parse", "HEAD")
+    place = repository / ".git" / name
+    place.unlink(missing_ok=True)
+    os.mkfifo(place)
+    monkeypatch.setattr(_code, "_GIT_STATUS", ("git", "--version"))  # git itself waits
+    assert version(recorded)[REVISION] == revision
+
+
+@pytest.mark.parametrize("name", ["config", "commondir"])
+def test_what_cannot_be_read_of_the_git_folder_leaves_the_rest(
+    repository: Path, recorded: Recording, warned: list[str], name: str
+) -> None:
+    revision = git(repository, "rev-parse", "HEAD")
+    place = repository / ".git" / name
+    place.unlink(missing_ok=True)
+    place.mkdir()
+    found = version(recorded)
+    assert (found[REVISION], found[NAME], warned) == (revision, "main", [])
+
+
+def test_of_packed_refs_without_an_end_the_beginning_is_read(
+    repository: Path, recorded: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(repository, "pack-refs", "--all")
+    revision = git(repository, "rev-parse", "HEAD")
+    assert version(recorded)[REVISION] == revision
+    os.truncate(repository / ".git" / "packed-refs", 1 << 33)  # one line of zeros after it
+    _code._found.cache_clear()
+    monkeypatch.setattr(_code, "_GIT_STATUS", ("git", "--version"))  # git itself reads all of it
+    recorded.exporter.clear()
+    assert version(recorded)[REVISION] == revision

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -139,6 +141,35 @@ def test_a_csv_file(recorded: Recording, tmp_path: Path) -> None:
     ]
 
 
+def test_a_data_frame_of_pandas(recorded: Recording, warned: list[str]) -> None:
+    frame = pd.DataFrame(
+        {
+            "epoch": [0, 0, 1],
+            "step": [0, 1, 2],
+            "timestamp": pd.to_datetime([START + second for second in (0, 10, 20)], unit="s", utc=True),
+            "loss": [0.9, 0.8, 0.7],
+            "grad": [1.5, math.nan, 2.5],
+            "val_accuracy": [math.nan, 0.5, math.nan],
+            "note": ["warm", None, None],
+        }
+    )
+    crucible.record_history("digits", frame)
+    assert recorded.tree(INDEX, ACCURACY).inside == [
+        node(
+            "epoch",
+            "epoch 0",
+            node("validation_run", "accuracy 0.5", attributes={INDEX: 0, ACCURACY: 0.5}),
+            attributes={INDEX: 0},
+            events=["steps_recorded", "steps_recorded"],
+        ),
+        node("epoch", "epoch 1", attributes={INDEX: 1}, events=["steps_recorded"]),
+    ]
+    assert seconds(recorded.one("training_run")) == (0, 20)
+    rows = [(row["step"], row["loss"], row.get("grad"), row.get("note")) for row in recorded.rows()]
+    assert rows == [(0, 0.9, 1.5, "warm"), (1, 0.8, None, None), (2, 0.7, 2.5, None)]
+    assert warned == []
+
+
 def test_times_since_the_start(recorded: Recording) -> None:
     rows = [{"time": 1.5, "loss": 1.0}, {"time": 3, "loss": 0.5}]
     crucible.record_history("with", rows, started_at=START)
@@ -212,11 +243,13 @@ def test_what_is_no_history_is_one_warning(recorded: Recording, warned: list[str
     assert len(warned) == 1
 
 
-def test_a_history_without_a_row_is_a_run_all_the_same(recorded: Recording) -> None:
+def test_a_history_without_a_row_is_a_run_all_the_same(recorded: Recording, warned: list[str]) -> None:
     crucible.record_history("h", b"bytes", started_at=START, ended_at=START + 9)  # type: ignore[arg-type]
     span = recorded.one("training_run")
     assert said(span)[attr.CRUCIBLE_DROPPED_COUNT] == 5
     assert seconds(span) == (0, 9)
+    assert len(warned) == 1
+    assert "recorded without steps. It takes rows, a data frame" in warned[0]
 
 
 def test_a_history_inside_a_pipeline_keeps_its_times(recorded: Recording) -> None:
@@ -263,3 +296,44 @@ def test_any_rows_can_be_read(rows: list[Any]) -> None:
     summaries = [row for row in mappings if row.get("train_runtime") is not None]
     assert len(history.rows) == len(mappings) - len(summaries)
     assert all(isinstance(row.step, int) and -(2**63) <= row.step < 2**63 for row in history.rows)
+
+
+class Unreadable(dict):  # type: ignore[type-arg]
+    """A mapping whose methods raise."""
+
+    def keys(self) -> Any:
+        raise RuntimeError("not yours")
+
+    def get(self, *_: object) -> Any:
+        raise RuntimeError("not yours")
+
+    __iter__ = keys
+
+
+class Incomparable(int):
+    """A number whose methods raise."""
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("not yours")
+
+    __hash__ = int.__hash__
+
+
+def test_a_row_that_cannot_be_read_costs_no_other(recorded: Recording, warned: list[str]) -> None:
+    rows = [{"step": 1, "loss": 1.0}, Unreadable(a=1), {"step": Incomparable(2), "loss": 2.0}, {"step": 5, "loss": 3.0}]
+    crucible.record_history("r", rows)
+    assert [row["step"] for row in recorded.rows()] == [1, 5]
+    assert said(recorded.one("training_run"))[attr.CRUCIBLE_DROPPED_COUNT] == 2
+    assert not warned
+
+
+@pytest.mark.parametrize("time", [10**400, "0001-01-01T00:00:00"], ids=["large", "early"])
+def test_a_time_far_from_now_is_none(recorded: Recording, warned: list[str], time: object) -> None:
+    crucible.record_history("r", [{"time": START, "loss": 1.0}, {"time": time, "loss": 2.0}])
+    assert [row["loss"] for row in recorded.rows()] == [1.0, 2.0]
+    assert not warned
+
+
+def test_steps_do_not_count_beyond_64_bits(recorded: Recording) -> None:
+    crucible.record_history("r", [{"step": 2**63 - 2, "loss": 1.0}, {"loss": 2.0}, {"loss": 3.0}])
+    assert [row["step"] for row in recorded.rows()] == [2**63 - 2, 2**63 - 1, 2**63 - 1]

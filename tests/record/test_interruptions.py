@@ -127,7 +127,28 @@ def step_with(chain: Any, run: Any, value: object) -> None:
     run.record_step(loss=value)
 
 
-CALLS = [hypothesis_with, metric_with, name_with, event_with, attribute_with, step_with, confidence_with]
+def long_list_with(chain: Any, run: Any, value: object) -> None:
+    crucible.training_run("r", hyperparameters={"deep": [value] * 20})
+
+
+def opened_with(chain: Any, run: Any, value: object) -> None:
+    class Parts(dict[str, Any]):
+        def items(self) -> Any:
+            return str(value)
+
+    crucible.training_run("r", hyperparameters=Parts(deep=Parts(a=1)))
+
+
+CALLS = [
+    *(hypothesis_with, metric_with, name_with, event_with, attribute_with, step_with, confidence_with),
+    *(long_list_with, opened_with),
+]
+
+
+def test_it_goes_on_from_what_is_called_for_an_abnormal_step(recorded: Recording) -> None:
+    policy = crucible.WindowPolicy(on_abnormal=lambda _: signal.raise_signal(signal.SIGALRM))
+    with crucible.training_run("r", windows=policy) as run, pytest.raises(LimitError):
+        run.record_step(loss=float("nan"))
 
 
 @pytest.mark.parametrize("call", CALLS)

@@ -84,6 +84,45 @@ def test_a_decision_and_its_like_lie_in_what_is_around_and_can_be_depended_on(
     assert len(warned) == 1
 
 
+def test_steps_and_skipped_ones_while_an_epoch_ends_on_another_thread_go_to_the_run(recorded: Recording) -> None:
+    with crucible.training_run("r") as run:
+        with run.epoch(3) as epoch:
+            epoch.record_step(loss=1.0)
+            epoch._windows.close()  # as its end does
+            epoch.record_step(loss=0.5)
+            epoch.skip_step("overflow", loss=0.25)
+        assert not epoch._windows._open
+    assert [(row.get("epoch"), row["step"], row["loss"]) for row in recorded.rows()] == [
+        (3, 1, 0.5),
+        (3, 2, 0.25),
+        (None, 0, 1.0),
+    ]
+    assert [event.name for event in recorded.one("training_run").events] == ["step_abnormal", "steps_recorded"]
+
+
+def test_steps_while_their_run_ends_on_another_thread_are_told_on_it(recorded: Recording) -> None:
+    with crucible.training_run("r") as run:
+        run._windows.close()  # as its end does
+        run.record_step(loss=0.5)
+        run.skip_step("overflow")
+    whose = {"crucible.late.event_id": run.event_id}
+    assert late_events(recorded, "training_run") == [
+        {
+            **whose,
+            "crucible.late.name": "steps_recorded",
+            "crucible.training.step.index": 0,
+            "crucible.window.last.loss": 0.5,
+        },
+        {
+            **whose,
+            "crucible.late.name": "step_abnormal",
+            "crucible.training.step.index": 1,
+            "crucible.abnormal.kind": "skipped",
+            "crucible.abnormal.reason": "overflow",
+        },
+    ]
+
+
 @pytest.mark.parametrize("bound", [True, False])
 def test_steps_of_an_epoch_that_has_ended_go_to_the_run_with_its_index(
     recorded: Recording, warned: list[str], bound: bool

@@ -114,7 +114,7 @@ def test_a_phase_of_an_odd_name_and_one_that_is_late(recorded: Recording, warned
     with run.phase("late"):
         pass
     assert count_of(recorded.one("training_run"), "7") == 1
-    assert [text.split(" ")[0] for text in warned] == ["Measured.phase()", "Measured.phase()", "training_run"]
+    assert [text.split(" ")[0] for text in warned] == ["TrainingRun.phase()", "TrainingRun.phase()", "training_run"]
 
 
 def test_nothing_is_configured() -> None:
@@ -220,6 +220,26 @@ def test_a_loader_without_a_length(recorded: Recording) -> None:
         assert list(tracked) == [1, 2]
 
 
+def test_a_tracked_loader_is_true_where_the_loader_is() -> None:
+    run = crucible.training_run("r")
+    assert [bool(run.track(loader)) for loader in ([], [1], iter([]))] == [False, True, True]
+
+
+def test_a_phase_that_begins_while_those_of_an_epoch_are_summed() -> None:
+    epoch, total = Measures(), Measures()
+    for name in ("a", "b"):
+        with epoch.phase(name):
+            pass
+
+    class Total(Measures):
+        def phase(self, name: Any) -> Phase:
+            epoch.phase(f"another beside {name}")
+            return total.phase(name)
+
+    Total().add(epoch)
+    assert {name: phase.count for name, phase in total.phases.items()} == {"a": 1, "b": 1}
+
+
 def test_batch_sizes_that_cannot_be_told(recorded: Recording, warned: list[str]) -> None:
     with crucible.training_run("r") as run:
         assert list(run.track([1, 2], batch_size=len)) == [1, 2]  # type: ignore[arg-type]
@@ -254,6 +274,15 @@ def test_a_bar_of_rich(recorded: Recording, capsys: pytest.CaptureFixture[str], 
     assert shown in said_on_stderr
 
 
+def test_a_bar_says_which_epoch_it_goes_through(recorded: Recording, capsys: pytest.CaptureFixture[str]) -> None:
+    with crucible.training_run("digits") as run:
+        for _ in run.epochs(2):
+            list(run.track([1, 2, 3], progress="rich"))
+        list(run.track([1, 2, 3], progress="rich"))
+    bars = [line for line in capsys.readouterr().err.splitlines() if "3/3" in line]
+    assert [line.split(" \u2501")[0] for line in bars] == ["digits, epoch 0", "digits, epoch 1", "digits"]
+
+
 def test_a_bar_without_a_total_invents_none(recorded: Recording, capsys: pytest.CaptureFixture[str]) -> None:
     with crucible.training_run("r") as run:
         assert list(run.track(iter([1, 2, 3]), progress="rich")) == [1, 2, 3]
@@ -280,7 +309,7 @@ def test_a_bar_that_nobody_knows_or_that_breaks(
     with crucible.training_run("r") as run:
         assert list(run.track([1], progress="fireworks")) == [1]
         assert list(run.track([1, 2], progress="rich", total="many")) == [1, 2]  # type: ignore[arg-type]
-        monkeypatch.setattr(Tracked, "_bar", lambda _: Broken())
+        monkeypatch.setattr(Tracked, "_bar", lambda *_: Broken())
         assert list(run.track([1, 2])) == [1, 2]
     assert said(recorded.one("training_run"))[BATCHES] == 5
     assert "fireworks" in warned[0]

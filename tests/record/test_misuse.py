@@ -35,7 +35,7 @@ def test_a_keyword_nobody_knows_is_left_out_with_a_warning(
         "pipeline() takes no 'retries'",
         "Pipeline.stage() takes no 'colour'",
         "training_run() takes no 'hyperparams'",
-        "Checkpoints.save_checkpoint() takes no 'bets'",
+        "TrainingRun.save_checkpoint() takes no 'bets'",
     ]
     assert "hyperparameters" in warned[2]
 

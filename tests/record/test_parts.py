@@ -114,7 +114,7 @@ def test_a_part_says_where_it_belongs(kept: Recording) -> None:
 def test_segments_of_an_epoch_whose_trace_is_full_go_on_in_the_part(
     kept: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_windows, "_MOST_EVENTS", 2)
+    monkeypatch.setattr(_windows, "MOST_EVENTS", 2)
     spans_a_trace(2)
     windows = crucible.WindowPolicy(rows=10)
     with crucible.training_run("digits", windows=windows) as run, run.epoch(7) as epoch:

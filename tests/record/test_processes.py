@@ -21,7 +21,9 @@ from tests.record.reading import Recording, node
 from tests.record.scenario import RESULTS, run_scenario
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from opentelemetry.sdk.trace.sampling import Sampler
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -55,6 +57,37 @@ def test_a_provider_set_up_later_is_used() -> None:
     with crucible.stage("after"):
         pass
     assert recording.trees() == [node("stage after", "after")]
+
+
+@pytest.mark.parametrize("sampler", [None, ALWAYS_OFF])
+def test_steps_and_validations_of_a_run_that_is_not_recorded_are_passed_over_in_silence(
+    warned: list[str], sampler: Sampler | None
+) -> None:
+    if sampler is not None:
+        recording = Recording(sampler=sampler)
+        _tracer.use_tracer_provider(recording.provider)
+    run = crucible.training_run("r")
+    before = run.step_recorder("loss")
+    with run, run.epoch(0) as epoch:
+        within = epoch.step_recorder("loss")
+        for record in (before, within, lambda value: epoch.record_step(loss=value)):
+            record(0.5)
+        validation = epoch.record_validation(accuracy=1)
+    within(0.25)
+    assert not validation.span_context.is_valid
+    assert validation.operation_name == "validation_run"
+    assert run.next_step == 0
+    assert warned == []
+
+
+def test_a_recorder_made_before_its_epoch_begins_records_in_it(recorded: Recording) -> None:
+    with crucible.training_run("r") as run:
+        epoch = run.epoch(0)
+        record = epoch.step_recorder("loss")
+        record(0.5)  # it has not begun
+        with epoch:
+            record(0.25)
+    assert [row["loss"] for row in recorded.rows()] == [0.25]
 
 
 def test_what_is_sampled_out_costs_nothing_and_keeps_the_trace(
@@ -152,3 +185,26 @@ def test_a_forked_child_has_ids_and_digests_of_its_own(tmp_path: Path) -> None:
     assert event_id != other_event_id
     assert span_id != other_span_id
     assert sha256 == other_sha256 != "None"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("call", [lambda run: run.stop_early("enough"), lambda run: run.phase("forward")])
+def test_what_a_forked_child_cannot_keep_on_its_parents_operations_is_said(
+    recorded: Recording, warned: list[str], call: Callable[[crucible.TrainingRun], object]
+) -> None:
+    read, write = os.pipe()
+    with crucible.training_run("r") as run:
+        child = os.fork()
+        if not child:
+            run.record_step(loss=1.0)
+            call(run)
+            os.write(write, "\n".join(warned).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+    os.close(write)
+    with os.fdopen(read) as said:
+        assert said.read() == (
+            "training_run 'r' was begun before a fork, by another process: what this one records on it, but for steps, "
+            "is not kept."
+        )
+    assert not warned

@@ -70,7 +70,7 @@ def test_a_recorder_that_is_misused_warns_and_goes_on(recorded: Recording, warne
             record(*values)
     record(1.0, 2.0)
     assert [(row["loss"], row["rate"]) for row in recorded.rows()] == [(1.0, 2.0)] * 2
-    assert [text.split("(")[0] for text in warned] == ["Training.step_recorder"] * 2 + [
+    assert [text.split("(")[0] for text in warned] == ["TrainingRun.step_recorder"] * 2 + [
         "training_run 'r' has ended: what is recorded on it afterwards is not kept."
     ]
 

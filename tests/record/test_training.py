@@ -201,11 +201,11 @@ def test_a_call_that_is_wrong_is_warned_about_and_goes_on(recorded: Recording, w
         run.record_step(loss=1.0)
     names = [text.split("()")[0] for text in warned]
     assert names == [
-        "Training.record_step",
-        "Training.record_step",
-        "Signals.record_gradient",
-        "Signals.record_gradient",
-        "Training.record_validation",
+        "TrainingRun.record_step",
+        "TrainingRun.record_step",
+        "TrainingRun.record_gradient",
+        "TrainingRun.record_gradient",
+        "TrainingRun.record_validation",
         "TrainingRun.stop_early",
         "TrainingRun.tune_hyperparameter",
     ]

@@ -239,8 +239,8 @@ class Case:
 CASES = [
     Case(a_text_as_loss, "", partial(rows, "loss"), ["low", "low"]),
     Case(an_object_that_refuses, "", lambda recorded: len(rows("loss", recorded)), 2),
-    Case(a_step_that_is_no_number, "Training.record_step() was not recorded", partial(rows, "loss"), []),
-    Case(numbers_without_names, "Training.record_step() was not recorded", partial(rows, "loss"), []),
+    Case(a_step_that_is_no_number, "TrainingRun.record_step() was not recorded", partial(rows, "loss"), []),
+    Case(numbers_without_names, "TrainingRun.record_step() was not recorded", partial(rows, "loss"), []),
     Case(a_column_called_7, "step_recorder() takes names, each once", partial(columns, STEPS), {"loss", "7"}),
     Case(a_layer_called_7, "", partial(columns, GRADIENTS), {"norm", "norm.7"}),
     Case(a_phase_called_7, "", partial(of_run, PHASE), 2),

@@ -160,6 +160,33 @@ training_run "odd"  2h 05m  ✗ interrupted, timeout
     )
 
 
+def test_a_study_says_what_its_trials_tried_and_reached():
+    objective = {attr.CRUCIBLE_TUNING_OBJECTIVE: "accuracy"}
+    rate, value = f"{attr.CRUCIBLE_TRAINING_HYPERPARAMETER_TEMPLATE}.lr", attr.CRUCIBLE_TUNING_VALUE
+    state, reason = attr.CRUCIBLE_TUNING_TRIAL_STATE, attr.CRUCIBLE_TUNING_TRIAL_REASON
+    completed, pruned, failed = (
+        attr.CRUCIBLE_TUNING_TRIALS_COMPLETED,
+        attr.CRUCIBLE_TUNING_TRIALS_PRUNED,
+        attr.CRUCIBLE_TUNING_TRIALS_FAILED,
+    )
+    build = TraceBuilder()
+    best = {rate: 0.1, value: 0.93, completed: 1, pruned: 2, failed: 0}
+    study = build.add(spans.TUNING_STUDY, "rates", lasts=9, attributes=objective | best)
+    tried = {rate: 0.1, value: 0.93, f"{attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE}.size": 7.0, state: "completed"}
+    build.add(spans.TRIAL, "trial 0", study, 0, 1, attributes=objective | tried)
+    build.add(spans.TRIAL, "trial 1", study, 1, 1, attributes={rate: 10, state: "pruned", reason: "loss\nrises"})
+    build.add(spans.TRIAL, "trial 2", study, 2, 1, attributes={value: 2.0, state: "pruned"})
+    assert (
+        render(build.trace(), "tree")
+        == """\
+tuning_study "rates"  9 s  best accuracy 0.93  lr 0.1  1 completed, 2 pruned
+├── trial 0  1 s  accuracy 0.93  lr 0.1  size 7
+├── trial 1  1 s  lr 10  pruned: loss rises
+└── trial 2  1 s  value 2  pruned
+"""
+    )
+
+
 def test_a_decision_says_why():
     build = TraceBuilder()
     chain = build.add(spans.REASONING_CHAIN, "choose a cache", lasts=1)

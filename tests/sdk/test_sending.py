@@ -12,6 +12,12 @@ import pytest
 
 import crucible_trace_otel as crucible
 from crucible_trace_otel.journal.reader import read_directory
+from crucible_trace_otel.ship.answers import Answer, Outcome
+from crucible_trace_otel.ship.claim import Claim
+from crucible_trace_otel.ship.destination import Destination
+from crucible_trace_otel.ship.lease import Lease
+from crucible_trace_otel.ship.log import ShipperLog
+from crucible_trace_otel.ship.telling import Telling, state_of
 from tests.backends.process import free_ports
 from tests.journal.otlp import names
 from tests.journal.process import run
@@ -154,6 +160,23 @@ def test_p03_the_process_ends_soon_and_says_what_did_not_arrive(
     assert "Traceback" not in complaints
     assert took - without < EXIT_S
     assert len(read_directory(tmp_path / ".crucible").spans) == 40
+
+
+def test_the_end_does_not_tell_the_trouble_of_who_sends_elsewhere_and_has_to_leave(
+    sink: Sink, tmp_path: Path, warned: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRUCIBLE_SHIP_LINGER", "1")
+    directory, wrong = tmp_path / "j", Destination("http://127.0.0.1:9/wrong/v1/traces")
+    elsewhere = Lease(directory, claim=Claim(wrong, since=1))
+    assert elsewhere.take()
+    Telling(directory, wrong.shown, ShipperLog(directory)).heard(Answer(Outcome.PAUSED, said="HTTP 404"), 9)
+    assert state_of(directory) is not None
+    handle = crucible.configure(journal=directory, endpoint=address(sink, "http/protobuf"))
+    record(1)
+    handle.shutdown(0.1)
+    elsewhere.release()
+    assert len(warned) == 1
+    assert "was sent to http://127.0.0.1:9/wrong/v1/traces, as a program before this one said" in warned[0]
 
 
 @pytest.mark.parametrize("ship", ["process", "thread"])

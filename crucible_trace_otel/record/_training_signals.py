@@ -3,21 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
-from crucible_trace_otel.record._doubles import doubles
+from crucible_trace_otel.record._doubles import metric_attributes
 from crucible_trace_otel.record._guard import guarded, nothing
-from crucible_trace_otel.record._late import place_of_late
-from crucible_trace_otel.record._measured import Measured
+from crucible_trace_otel.record._late import warn_late
 from crucible_trace_otel.record._operation import emit_event
-from crucible_trace_otel.record._values import printable, with_template
+from crucible_trace_otel.record._timed import Timed
+from crucible_trace_otel.record._values import printable
 from crucible_trace_otel.record._windows import StepWindows
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
 from crucible_trace_otel.semconv.enums import AbnormalKind
 
-__all__ = ["Signals", "as_step"]
+__all__ = ["TrainingSignals", "as_step"]
 
 
-class Signals(Measured):
+class TrainingSignals(Timed):
     """A training run or one of its epochs, as far as windows of their own names go.
 
     Each verb takes numbers of any kind and text; a row is packed with those of the same names, as steps are. Without
@@ -109,18 +109,18 @@ class Signals(Measured):
 
     def _note_skipped(self, index: int, reason: str | None) -> None:
         """Say so, as `_add_row` keeps a row."""
-        if not self.ended:
-            self._windows.note_skipped(index, reason)
-        elif self._run.ended:
-            said = {attr.CRUCIBLE_ABNORMAL_KIND: AbnormalKind.SKIPPED, attr.CRUCIBLE_ABNORMAL_REASON: reason}
-            emit_event(self._run, events.STEP_ABNORMAL, {attr.CRUCIBLE_TRAINING_STEP_INDEX: index, **said})
-        else:
-            place_of_late(self)
-            self._run._windows.note_skipped(index, reason)
+        if not self.ended and self._windows.note_skipped(index, reason):
+            return
+        if self is not self._run and not self._run.ended:
+            warn_late(self)
+            if self._run._windows.note_skipped(index, reason):
+                return
+        said = {attr.CRUCIBLE_ABNORMAL_KIND: AbnormalKind.SKIPPED, attr.CRUCIBLE_ABNORMAL_REASON: reason}
+        self._tell_late(events.STEP_ABNORMAL, {attr.CRUCIBLE_TRAINING_STEP_INDEX: index, **said})
 
     def _record(self, event_name: str, step: int | None, numbers: Mapping[str, Any]) -> None:
         if self._takes_rows():
-            of_step = max(self._run._next_step - 1, 0) if step is None else as_step(step)
+            of_step = (self._run._last_step or 0) if step is None else as_step(step)
             self._add_row(event_name, of_step, numbers)
 
     def _takes_rows(self) -> bool:
@@ -129,16 +129,23 @@ class Signals(Measured):
 
     def _add_row(self, event_name: str, step: int, numbers: Mapping[str, Any], *, is_repeated: bool = False) -> None:
         """Keep a row: after the end of its epoch with the run, after the end of that with what is around it."""
-        if not self.ended:
-            self._windows.add(event_name, step, numbers, is_repeated=is_repeated)
-        elif self._run.ended:
-            values = with_template(attr.CRUCIBLE_WINDOW_LAST_TEMPLATE, doubles(numbers))
-            emit_event(self._run, event_name, {attr.CRUCIBLE_TRAINING_STEP_INDEX: step, **values})
-        else:
-            place_of_late(self)
+        if not self.ended and self._windows.add(event_name, step, numbers, is_repeated=is_repeated):
+            return
+        if self is not self._run and not self._run.ended:
+            warn_late(self)
             index = self._given.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX)
             known = {"epoch": index} if type(index) is int else {}
-            self._run._windows.add(event_name, step, {**known, **numbers}, is_repeated=is_repeated)
+            if self._run._windows.add(event_name, step, {**known, **numbers}, is_repeated=is_repeated):
+                return
+        values = metric_attributes(numbers, attr.CRUCIBLE_WINDOW_LAST_TEMPLATE)
+        self._tell_late(event_name, {attr.CRUCIBLE_TRAINING_STEP_INDEX: step, **values})
+
+    def _tell_late(self, name: str, attributes: Mapping[str, Any]) -> None:
+        """An event of a run that has ended, or whose windows are closed because it ends now, on another thread."""
+        if not self._run.ended:
+            known = {attr.CRUCIBLE_LATE_EVENT_ID: self._run.event_id, attr.CRUCIBLE_LATE_NAME: name}
+            name, attributes = events.RECORDED_LATE, {**attributes, **known}
+        emit_event(self._run, name, attributes)
 
 
 def as_step(given: Any) -> int:

@@ -1,13 +1,13 @@
-"""What runs and epochs measure beside their steps: phases, loops over a loader, validations."""
+"""Where the time of a run or an epoch goes: phases of its steps, loops over a loader, validations."""
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakSet
 
 from crucible_trace_otel.record._context import current_operation
 from crucible_trace_otel.record._guard import forgiving, guarded
-from crucible_trace_otel.record._late import place_of_late
+from crucible_trace_otel.record._late import warn_late
 from crucible_trace_otel.record._links import Links, LinkTargets
+from crucible_trace_otel.record._living import Living
 from crucible_trace_otel.record._measures import Measures, Phase
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._tracking import Tracked
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from crucible_trace_otel.record.facts import Dataset
     from crucible_trace_otel.record.training import TrainingRun
 
-__all__ = ["Measured"]
+__all__ = ["Timed"]
 
 T = TypeVar("T")
 
 
-class Measured(Operation):
-    """A training run or one of its epochs, with what is measured of it."""
+class Timed(Operation):
+    """A training run or one of its epochs, with where its time goes."""
 
     _run: "TrainingRun"
 
     def _prepare(self) -> None:
         super()._prepare()
         self._measures = Measures()
-        self._passes: WeakSet[Any] = WeakSet()
+        self._passes: Living[Any] = Living()
 
     @guarded(lambda *_, **__: Phase())
     def phase(self, name: str) -> Phase:
@@ -46,8 +46,8 @@ class Measured(Operation):
         Args:
             name: What to call it.
         """
-        if self.ended:
-            place_of_late(self)
+        if self.ended or not self._is_here():
+            warn_late(self)
         return self._measures.phase(name)
 
     @forgiving
@@ -98,24 +98,24 @@ class Measured(Operation):
         return ValidationRun(about, of=self, dataset=dataset, depends_on=depends_on, links=links)
 
     @guarded(lambda self: self)
-    def _measured_here(self) -> "Measured":
+    def _innermost(self) -> "Timed":
         """Where a loop that begins now belongs: to the epoch of this run that it runs in, else to this."""
         here = current_operation()
         while here is not None and here is not self:
-            if isinstance(here, Measured) and here._run is self:
+            if isinstance(here, Timed) and here._run is self:
                 return here
             here = here.outer
         return self
 
-    def _where(self) -> dict[str, Any]:
+    def _epoch_and_step(self) -> dict[str, Any]:
         """Where in the run something happens now."""
         return {
             attr.CRUCIBLE_TRAINING_EPOCH_INDEX: self._given.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX),
-            attr.CRUCIBLE_TRAINING_STEP_INDEX: self._run._next_step - 1 if self._run._next_step else None,
+            attr.CRUCIBLE_TRAINING_STEP_INDEX: self._run._last_step,
         }
 
     def _measured(self) -> dict[str, Any]:
         """What was measured, as attributes, once it is over."""
-        for loop in list(self._passes):
+        for loop in self._passes:
             loop._leave()
         return self._measures.attributes(self._given)

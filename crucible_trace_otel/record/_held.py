@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._values import Repairs, printable
 from crucible_trace_otel.semconv.enums import RepairReason
@@ -34,7 +35,8 @@ def held(name: str, value: Any, repairs: Repairs, *, keep: bool) -> Any:
         device = str(getattr(value, "device", "cpu"))
         if device.partition(":")[0] == "cpu" or not hasattr(value, "item"):
             return value
-    except Exception:  # noqa: BLE001 - any object may be given, and its attributes may do anything
+    except Exception as error:  # noqa: BLE001 - any object may be given, and its attributes may do anything
+        let_through(error)
         return value
     if keep and math.prod(getattr(value, "shape", ())) == 1:
         return Held(value)

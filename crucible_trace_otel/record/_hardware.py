@@ -6,7 +6,7 @@ from typing import Any
 from crucible_trace_otel.record._guard import guarded
 from crucible_trace_otel.semconv import attributes as attr
 
-__all__ = ["device_facts"]
+__all__ = ["hardware_facts"]
 
 
 def _nothing_known() -> dict[str, Any]:
@@ -14,7 +14,7 @@ def _nothing_known() -> dict[str, Any]:
 
 
 @guarded(_nothing_known)
-def device_facts() -> dict[str, Any]:
+def hardware_facts() -> dict[str, Any]:
     """Kind, model, vendor and number of the GPUs that torch uses; empty before the program itself has used one."""
     torch = sys.modules.get("torch")
     cuda = getattr(torch, "cuda", None)
