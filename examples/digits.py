@@ -132,12 +132,13 @@ def train(data: Split, name: str, decision: crucible.Decision) -> crucible.Store
     """Train until the validation loss has not improved for four epochs; keep the best epoch."""
     network, random = Network(64, 10, hidden=CANDIDATES[name], seed=SEED), np.random.default_rng(SEED)
     best_loss, best_epoch = float("inf"), -1
+    dataset = crucible.Dataset("uci-digits", rows=len(data.train[1]), split="train")
     with crucible.training_run(
-        "digits", hyperparameters=HYPERPARAMETERS, dataset="uci-digits", model=name, depends_on=decision
+        "digits", hyperparameters=HYPERPARAMETERS, dataset=dataset, model=name, seed=SEED, depends_on=decision
     ) as run:
         learning_rate = HYPERPARAMETERS["learning_rate"]
         for epoch in run.epochs(EPOCHS):
-            for x, y in batches(*data.train, BATCH, random):
+            for x, y in run.track(batches(*data.train, BATCH, random), batch_size=lambda batch: len(batch[1])):
                 loss, norm = network.train_on(x, y, learning_rate, HYPERPARAMETERS["decay"])
                 epoch.record_step(loss=loss, learning_rate=learning_rate)
                 epoch.record_gradient(norm)

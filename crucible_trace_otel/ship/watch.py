@@ -31,6 +31,7 @@ _SLICE_S = 0.2
 _SECOND_S = 1.0
 _LIMIT_S = 0.2  # a program that writes flat out fills a segment in half a second
 _UNTOUCHED_S = 30.0
+_LET_GO = 2
 _A_WHILE_S = 0.3
 _LIST_S = 10.0
 _UNSURE_S = 2.0  # the time of a directory is no finer than a clock tick, or a second
@@ -59,6 +60,8 @@ class _Writer:
     life: Life = Life.UNKNOWN
     is_closed: bool = False
     """Whether its death was seen and what it left open was ended."""
+    looks_free: int = 0
+    """At how many looks in a row nobody had the lock of its newest segment."""
     touched: tuple[int, float] = (-1, 0.0)
     """Its newest file's time, and since when, on the monotonic clock, that has not changed."""
 
@@ -271,7 +274,8 @@ class Watch:
         return writer.note.get("host") == self._host
 
     def _see(self, writer: _Writer) -> None:
-        """Learn whether a writer lives."""
+        """Learn whether a writer lives. Its lock first: one that dies in between is not taken for one that let go."""
+        writer.looks_free = writer.looks_free + 1 if is_locked(writer.newest) is False else 0
         if writer.pidfd is None and writer.life is not Life.DEAD:
             writer.pidfd = pidfd_of(writer.note)
         writer.life = life_of(writer.note, writer.newest)
@@ -329,10 +333,13 @@ class Watch:
             self._log.say("limit", f"The journal cannot be kept under its limit: {error.strerror}.")
 
     def _may_write(self, writer: _Writer) -> bool:
-        """Whether more may come: a process that lives, and has not let go of its segment."""
+        """Whether more may come: a process that lives, and has not let go of its segment.
+
+        One that dies lets go a moment before it is seen to be dead, so the second look counts.
+        """
         if writer.life is Life.DEAD:
             return False
-        return writer is self._owner or is_locked(writer.newest) is not False
+        return writer is self._owner or writer.looks_free < _LET_GO
 
     def _may_live(self, prefix: str) -> bool:
         writer = self._writers.get(prefix)
