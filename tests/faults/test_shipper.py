@@ -348,7 +348,7 @@ def test_p37_when_it_is_back_one_line_says_how_long_it_was_away_and_how_much_wai
     address = f"http://127.0.0.1:{collector.http_port}/v1/traces"
     assert [line.split(address)[1].split(" ", 3)[:3] for line in lines] == [
         ["", "does", "not"],
-        ["", "is", "not,"],
+        ["", "is", "not"],
         ["", "is", "back"],
     ]
     assert re.fullmatch(rf"{address} is back after \d+\.\d s; 2\.\d kB had waited\.", lines[2])
