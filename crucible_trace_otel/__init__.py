@@ -32,7 +32,6 @@ from crucible_trace_otel.record._policy import AbnormalStep, WindowPolicy
 from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record.deployment import Deployment, Inference, deployment, inference
 from crucible_trace_otel.record.facts import Dataset, Model
-from crucible_trace_otel.record.history import record_history
 from crucible_trace_otel.record.pipeline import Pipeline, Stage, pipeline, stage
 from crucible_trace_otel.record.reasoning import Decision, ReasoningChain, reasoning_chain
 from crucible_trace_otel.record.training import Epoch, TrainingRun, training_run
@@ -41,6 +40,7 @@ from crucible_trace_otel.record.validation import ValidationRun
 
 if TYPE_CHECKING:
     from crucible_trace_otel.journal.processor import JournalSpanProcessor
+    from crucible_trace_otel.record.history import record_history
     from crucible_trace_otel.renderers import render
     from crucible_trace_otel.sdk import Handle, Report, configure, flush, shutdown
     from crucible_trace_otel.store import open_store
@@ -102,6 +102,7 @@ _LAZY = {
     "configure": "crucible_trace_otel.sdk",
     "flush": "crucible_trace_otel.sdk",
     "open_store": "crucible_trace_otel.store",
+    "record_history": "crucible_trace_otel.record.history",
     "render": "crucible_trace_otel.renderers",
     "shutdown": "crucible_trace_otel.sdk",
     "step_rows": "crucible_trace_otel.trace.steps",
