@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a script, the folder above is not on the path
 
+from semconv.calls import load_calls  # noqa: E402
 from semconv.registry import load  # noqa: E402
 from semconv.write_markdown import write_markdown  # noqa: E402
 from semconv.write_python import write_python  # noqa: E402
@@ -30,12 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.model.is_dir():
         parser.error(f"there is no folder {options.model}")
     registry, refusals = load(options.model)
+    calls = load_calls(options.model.parent / "calls.yaml", registry, refusals)
     for refusal in refusals:
         print(refusal, file=sys.stderr)
     if refusals:
         print("The model is refused; nothing was generated.", file=sys.stderr)
         return 1
-    wanted = {**write_python(registry), **write_markdown(registry)}
+    wanted = {**write_python(registry), **write_markdown(registry, calls)}
     changes = [*_stale(options.out, wanted), *_left_over(options.out, wanted)]
     if not options.check:
         for path, text in changes:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+from semconv.calls import Call, link_types
 from semconv.definitions import (
     Attribute,
     Event,
@@ -21,7 +22,9 @@ __all__ = ["write_markdown"]
 
 _Signal = TypeVar("_Signal", bound=Signal)
 
-LINK_TYPE = "crucible.link.type"
+OPERATION_NAME = "crucible.operation.name"
+COMMON = ("crucible.operation", "crucible.event")
+"""Groups of what every operation and every event carries."""
 HEADER = "<!-- GENERATED from semconv/model by `python semconv/generate.py`. Do not edit. -->\n\n"
 
 INTRODUCTION = """# The convention
@@ -41,8 +44,7 @@ belongs to. Many events of older recorders are the start or the
 end of an operation: they are its *aliases*, and a search for one finds the span. A name with the signal `both` is met
 as a span and as an event. A *liftable* event may also be recorded as a short span, because a link reaches spans only.
 
-The convention names more than this version of the package records: a name that nothing records yet is here so that its
-meaning is settled before it is used.
+[Which call records what](#calls) is listed below, with the attributes of each.
 
 **Requirement levels**: *required* is always there; *conditionally required* whenever its condition holds; *recommended*
 whenever it is known; *opt-in* only when somebody asked for it. Absent means unknown, never a default.
@@ -63,13 +65,22 @@ They are listed on the page [life](convention/life.md).
 """
 
 
-def write_markdown(registry: Registry) -> dict[str, str]:
+CALLS = """\
+Attributes in bold are always there. Every span carries the group
+[crucible.operation](convention/common.md#group-crucibleoperation) besides, every event the group
+[crucible.event](convention/common.md#group-crucibleevent); the start and the end of an operation are those of its
+span. A method of `Epoch` is one of `TrainingRun` too, and `depends_on=` and `links=` are taken by every call that
+records a span.
+"""
+
+
+def write_markdown(registry: Registry, calls: Sequence[Call] = ()) -> dict[str, str]:
     """Path below the repository's root to the text of each generated page."""
     pages = {f"docs/convention/{area}.md": HEADER + _page(registry, area) for area in registry.areas}
-    return {"docs/convention.md": HEADER + _index(registry), **pages}
+    return {"docs/convention.md": HEADER + _index(registry, calls), **pages}
 
 
-def _index(registry: Registry) -> str:
+def _index(registry: Registry, calls: Sequence[Call]) -> str:
     spans, events, metrics = registry.spans.values(), registry.events.values(), registry.metrics.values()
     own = [attribute for attribute in registry.attributes.values() if not attribute.upstream]
     areas = [
@@ -88,12 +99,7 @@ def _index(registry: Registry) -> str:
     measured = [
         (_link(metric, "metric"), metric.instrument, f"`{metric.unit}`", metric.brief) for metric in _sorted(metrics)
     ]
-    links = [
-        (f"`{member.value}`", member.brief)
-        for attribute in own
-        if attribute.key == LINK_TYPE
-        for member in attribute.members
-    ]
+    links = [(f"`{name}`", brief) for name, brief in link_types(registry).items()]
     reused = [
         (f"`{a.key}`", a.type, a.brief, a.stability)
         for a in sorted(registry.attributes.values(), key=_key)
@@ -109,6 +115,8 @@ def _index(registry: Registry) -> str:
         ),
         _section("Metrics", ("metric", "instrument", "unit", "what it measures"), measured),
         _section("Link types", ("type", "how the span that holds the link stands to the one it points at"), links),
+        _section("Calls", ("call", "records", "with the attributes"), _call_rows(registry, calls)),
+        CALLS if calls else "",
         _section("Reused as they are", ("attribute", "type", "what it says", "stability"), reused),
     )
 
@@ -136,6 +144,41 @@ def _page(registry: Registry, area: str) -> str:
         "## Attribute groups\n" if groups else "",
         *(_group(registry, group) for group in groups),
     )
+
+
+def _call_rows(registry: Registry, calls: Sequence[Call]) -> list[tuple[str, ...]]:
+    """A row for each thing that a call records; the call stands in its first, the attributes where a signal is new."""
+    rows: list[tuple[str, ...]] = []
+    told: set[str] = set()
+    for call in calls:
+        found = []
+        for name in call.records:
+            kind, signal = (
+                ("span", registry.spans[name]) if name in registry.spans else ("event", registry.events[name])
+            )
+            link = _link(signal, "operation" if kind == "span" else kind)
+            found.append((f"{kind} {link}", "as above" if name in told else _own_attributes(registry, signal)))
+            told.add(name)
+        links, metrics = (
+            _code_list(call.links),
+            ", ".join(_link(registry.metrics[name], "metric") for name in call.metrics),
+        )
+        found += [(said, "") for said in (f"link {links}" * bool(links), f"metric {metrics}" * bool(metrics)) if said]
+        rows += [(f"`{call.name}`" if at == 0 else "", *each) for at, each in enumerate(found)]
+    return rows
+
+
+def _own_attributes(registry: Registry, signal: Signal) -> str:
+    """What the signal carries beside what all of its kind do; the required ones in bold."""
+    said = []
+    for reference in signal.references:
+        if isinstance(reference, GroupReference):
+            if reference.id not in COMMON:
+                said.append(_use(registry, reference, "convention/")[0])
+        elif reference.key != OPERATION_NAME:
+            key = f"`{reference.key}.<name>`" if registry.attributes[reference.key].template else f"`{reference.key}`"
+            said.append(f"**{key}**" if reference.level == "required" else key)
+    return ", ".join(said)
 
 
 def _row(attribute: Attribute) -> tuple[str, ...]:
@@ -208,10 +251,10 @@ def _group(registry: Registry, group: Group) -> str:
     )
 
 
-def _use(registry: Registry, reference: Reference | GroupReference) -> tuple[str, str]:
+def _use(registry: Registry, reference: Reference | GroupReference, folder: str = "") -> tuple[str, str]:
     if isinstance(reference, GroupReference):
         group = registry.groups[reference.id]
-        return f"all of [{group.id}]({group.area}.md#group-{_anchor(group.id)})", "as the group says"
+        return f"all of [{group.id}]({folder}{group.area}.md#group-{_anchor(group.id)})", "as the group says"
     attribute = registry.attributes[reference.key]
     key = f"{reference.key}.<name>" if attribute.template else reference.key
     level = f"{_level(reference.level)}: {reference.condition}" if reference.condition else _level(reference.level)
