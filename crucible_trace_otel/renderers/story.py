@@ -180,7 +180,9 @@ def _comparison(one: Change) -> list[str]:
 
 def _inferences(one: Inferences) -> str:
     of = quoted(one.of.operation, one.of.about)
-    return f"{one.count:,} of {of}, {one.failed:,} failed, from {local_time(one.start_ns)} to {local_time(one.end_ns)}"
+    sampled = "" if one.sampled is None else f" recorded, a share of {number(one.sampled)},"
+    time = f"from {local_time(one.start_ns)} to {local_time(one.end_ns)}"
+    return f"{one.count:,}{sampled} of {of}, {one.failed:,} failed, {time}"
 
 
 def _feedback(one: Feedback) -> Iterator[str]:
@@ -299,6 +301,7 @@ def _inferences_values(one: Inferences) -> dict[str, Any]:
         "failed": one.failed,
         "start_ns": one.start_ns,
         "end_ns": one.end_ns,
+        "sampled": one.sampled,
     }
 
 

@@ -67,6 +67,8 @@ class Inferences:
     failed: int
     start_ns: int
     end_ns: int
+    sampled: float | None = None
+    """The least share of all answers that is recorded, from 0 to 1; None where nobody said that some are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Lineage:
     ahead: tuple[TraceSpan, ...]
     """What rests on the subject, its inferences and their feedback left out."""
     beside: tuple[TraceSpan, ...]
-    """What judged any of those, and the other attempts at their runs."""
+    """What judged any of those, the other attempts at their runs, and the deployments that went back to theirs."""
     edges: Mapping[Key, tuple[Edge, ...]]
     """By the trace id and span id of the effect: what each operation rests on, and how that is known."""
     datasets: tuple[DatasetUse, ...]
@@ -160,10 +162,10 @@ def lineage(traces: Trace | Iterable[Trace], subject: str) -> Lineage:
     back = set(map(key_of, behind))
     ahead = tuple(span for span in reached if span.operation not in _COUNTED and key_of(span) not in back)
     told = [span for span in core.values() if span.operation not in _COUNTED]
-    beside = [span for span in (*_other_attempts(known, told), *_judging(known, told)) if key_of(span) not in core]
-    beside = list({key_of(span): span for span in beside}.values())
+    found = (*_other_attempts(known, told), *_judging(known, told), *_gone_back(known, told))
+    beside = {key_of(span): span for span in found if key_of(span) not in core}.values()
     every = in_order((*told, *beside))
-    inferences = _inferences(known, every, core)
+    inferences = _inferences(known, told, core)
     return Lineage(
         subject=meant,
         behind=tuple(span for span in behind if span.operation != operations.INFERENCE),
@@ -181,6 +183,18 @@ def lineage(traces: Trace | Iterable[Trace], subject: str) -> Lineage:
 def _other_attempts(known: Provenance, spans: Iterable[TraceSpan]) -> list[TraceSpan]:
     runs = [span for span in spans if span.operation == operations.TRAINING_RUN]
     return [attempt for run in runs for attempt in known.attempts_at(run)]
+
+
+def _gone_back(known: Provenance, spans: Iterable[TraceSpan]) -> list[TraceSpan]:
+    """The deployments that went back to one of `spans`."""
+    there = {key_of(span) for span in spans if span.operation == operations.DEPLOYMENT}
+    going = (
+        span
+        for span in (known.spans if there else ())
+        if any(edge.type == LinkType.ROLLED_BACK_TO and edge.target in there for edge in known.edges(span))
+    )
+    holders = (span if span.operation == operations.DEPLOYMENT else known.holder_of(span) for span in going)
+    return [span for span in holders if span is not None and span.operation == operations.DEPLOYMENT]
 
 
 def _judging(known: Provenance, spans: list[TraceSpan]) -> list[TraceSpan]:
@@ -249,7 +263,7 @@ def _changes(known: Provenance, spans: Iterable[TraceSpan]) -> tuple[Change, ...
 
 
 def _inferences(
-    known: Provenance, spans: tuple[TraceSpan, ...], core: Mapping[Key, TraceSpan]
+    known: Provenance, spans: Iterable[TraceSpan], core: Mapping[Key, TraceSpan]
 ) -> list[tuple[TraceSpan, list[TraceSpan]]]:
     """The answers of each of `spans`: of a deployment those in it, of a model those that no deployment encloses.
 
@@ -271,12 +285,14 @@ def _inferences(
 
 
 def _counted(of: TraceSpan, answers: list[TraceSpan]) -> Inferences:
+    shares = [one.attributes.get(attr.CRUCIBLE_INFERENCE_SAMPLED_RATIO) for one in answers]
     return Inferences(
         of=of,
         count=len(answers),
         failed=sum(one.status == "error" for one in answers),
         start_ns=min(one.start_ns for one in answers),
         end_ns=max(one.end_ns for one in answers),
+        sampled=min((share for share in shares if isinstance(share, float) and 0 <= share < 1), default=None),
     )
 
 

@@ -323,6 +323,7 @@ def _attempt(run: TraceSpan) -> int:
     return number if type(number) is int else 0
 
 
-def _rank(span: TraceSpan) -> tuple[bool, int, int, int, str]:
+def _rank(span: TraceSpan) -> tuple[bool, bool, int, int, int, str]:
     """How much a stored copy of a span tells."""
-    return (not span.is_running, span.end_ns, len(span.attributes), len(span.links), repr(span))
+    counted = len(span.attributes), len(span.links)
+    return (not span.is_running, span.moved_from is not None, span.end_ns, *counted, repr(span))

@@ -67,25 +67,29 @@ def find_subject(known: Provenance, text: str) -> Subject:
     kind, _, rest = text.partition(":")
     if kind.lower() == "sha256":
         subject = _digest(known, _checked(rest))
-    elif kind in _KINDS and rest:
-        subject = _KINDS[kind](known, rest)
     else:
-        meanings = (meaning(known, text) for meaning in (_id, *_KINDS.values()))
-        found = [subject for subject in meanings if subject is not None]
-        subject = _first(found, text) or _by_beginning(known, text)
+        subject = _KINDS[kind](known, rest) if kind in _KINDS and rest else None
+        subject = subject or _by_name(known, text) or _by_beginning(known, text)
     if subject is None:
         raise NotFoundError(f"Nothing that is stored answers to {text!r}.{_hint(known, text)}")
     return subject
 
 
-def _first(found: list[Subject], text: str) -> Subject | None:
-    """The first meaning, with a note on those that are about something else."""
+def _by_name(known: Provenance, text: str) -> Subject | None:
+    """By an id or a name: the first meaning, with a note on those that are about something else."""
+    meanings = (meaning(known, text) for meaning in (_id, *_KINDS.values()))
+    found = [subject for subject in meanings if subject is not None]
     if not found:
         return None
     others = [one.kind for one in found[1:] if not _keys(one) & _keys(found[0])]
     asked = [f"`{kind}:{text}`" for kind in dict.fromkeys(others) if kind in _KINDS]
     note = f"{text!r} is told as a {found[0].kind}; {', '.join(asked)} asks for the other of that name."
     return Subject(found[0].kind, found[0].spans, (*found[0].notes, *([note] if asked else [])))
+
+
+def _shown(text: str) -> str:
+    """`text` as it can be typed; what is not printable, as Python escapes it."""
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _keys(subject: Subject) -> set[tuple[str, str]]:
@@ -122,7 +126,7 @@ def _deployment(known: Provenance, text: str) -> Subject | None:
         if len(environments) > 1:
             last = {text_of(span, attr.DEPLOYMENT_ENVIRONMENT_NAME): span for span in found}
             listed = [
-                (f"`{name}@{place}`" if place else f"one in trace {span.trace_id}", span)
+                (f"`{_shown(f'{name}@{place}')}`" if place else f"one in trace {span.trace_id}", span)
                 for place, span in last.items()
             ]
             raise AmbiguousSubjectError(_told(f"{text!r} is deployed in {len(environments)} environments", listed))
@@ -193,7 +197,7 @@ def _runs(known: Provenance, named: Sequence[TraceSpan], of_what: str, kind: str
 
 
 def _run_name(run: TraceSpan) -> str:
-    return text_of(run, attr.CRUCIBLE_RUN_ID) or run.about
+    return _shown(text_of(run, attr.CRUCIBLE_RUN_ID) or run.about)
 
 
 def _pipeline(known: Provenance, text: str) -> Subject | None:
@@ -218,7 +222,7 @@ def _digest(known: Provenance, text: str) -> Subject | None:
     whole = dict.fromkeys(digest for _, digest in found)
     if len(whole) > 1:
         last = {digest: span for span, digest in found}
-        listed = [(f"`sha256:{digest}`", last[digest]) for digest in whole]
+        listed = [(f"`sha256:{_shown(digest)}`", last[digest]) for digest in whole]
         raise AmbiguousSubjectError(_told(f"{len(whole)} digests begin with {text!r}", listed))
     makers = tuple(span for span, digest in found if digest in made(span))
     return Subject("digest", makers or tuple(span for span, _ in found)) if found else None
@@ -289,8 +293,8 @@ def _which(span: TraceSpan) -> str:
     """By what a person can ask for it alone."""
     digest = next(iter((*made(span), *used(span))), "")
     if digest:
-        return f"`sha256:{digest[:16]}`"
-    named = text_of(span, attr.DEPLOYMENT_ID)
+        return f"`sha256:{_shown(digest[:16])}`"
+    named = _shown(text_of(span, attr.DEPLOYMENT_ID))
     return f"`{named}`" if named else f"trace `{span.trace_id}`"
 
 

@@ -114,6 +114,32 @@ def test_answers_outside_of_a_deployment_are_those_of_the_model_or_of_the_deploy
     assert [(one.of.about, one.count) for one in found.inferences] == [("m", 1), ("api", 1)]
 
 
+def test_a_deployment_that_was_gone_back_to_is_told_by_which_and_why():
+    first, second = served(3, 20), served(4, 40)
+    (old,) = (span for span in first.spans if span.operation == spans.DEPLOYMENT)
+    (new,) = (span for span in second.spans if span.operation == spans.DEPLOYMENT)
+    build = TraceBuilder(4)
+    build.spans = list(second.spans)
+    back = (LinkType.ROLLED_BACK_TO, old)
+    build.add(events.DEPLOYMENT_ROLLBACK, "back to the first", new, at=48, causes=[back])
+    found = lineage((*trained(), first, build.trace()), f"{3:032x}")
+    assert new in found.beside
+    assert [(one.deployment, one.name) for one in found.changes if one.edges and one.edges[0].cause is old] == [
+        (new, events.DEPLOYMENT_ROLLBACK)
+    ]
+    assert [one.of for one in found.inferences] == [old]
+    assert old not in lineage((*trained(), first, build.trace()), f"{4:032x}").behind
+
+
+def test_answers_that_were_sampled_say_so():
+    build = TraceBuilder()
+    deployment = build.add(spans.DEPLOYMENT, "api", lasts=9)
+    for ratio in (0.1, 0.5, "x"):
+        build.add(spans.INFERENCE, "read", deployment, 1, attributes={attr.CRUCIBLE_INFERENCE_SAMPLED_RATIO: ratio})
+    (counted,) = lineage(build.trace(), "api").inferences
+    assert (counted.count, counted.sampled) == (3, 0.1)
+
+
 def test_feedback_is_found_by_its_link_or_by_the_event_id_it_names():
     deployment = served()
     build = TraceBuilder(8)
@@ -272,6 +298,19 @@ def test_things_that_are_there_side_by_side_have_to_be_told_apart(monkeypatch, t
     with pytest.raises(AmbiguousSubjectError) as raised:
         lineage(traces, subject)
     assert str(raised.value) == said
+
+
+def test_names_of_a_recording_cannot_write_to_the_terminal():
+    build = TraceBuilder()
+    for run_id in ("\x1b[31m", "\u202e2"):
+        build.add(spans.TRAINING_RUN, "sweep", lasts=9, attributes={attr.CRUCIBLE_RUN_ID: run_id})
+    for rest in ("\x1b", "\n"):
+        build.add(spans.MODEL_SAVE, "m", attributes=saved("m", f"abcdef00{rest}"))
+    for subject in ("sweep", "abcdef00", "nobody"):
+        with pytest.raises(CrucibleError) as raised:
+            lineage(build.trace(), subject)
+        assert str(raised.value).isprintable()
+    assert all(note.isprintable() for note in lineage(build.trace(), "m").subject.notes)
 
 
 @pytest.mark.parametrize(
