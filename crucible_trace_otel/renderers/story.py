@@ -84,9 +84,11 @@ def _is_told_outside(lineage: Lineage, span: TraceSpan) -> bool:
 
 def title(lineage: Lineage) -> str:
     """What it is about, in a line."""
-    spans = lineage.subject.spans
+    spans, kind = lineage.subject.spans, lineage.subject.kind
     last = quoted(spans[-1].operation, spans[-1].about)
-    return last if len(spans) == 1 else f"{last}, and {len(spans) - 1} more of this {lineage.subject.kind}"
+    if len(spans) == 1:
+        return last
+    return f"{last}, {len(spans)} attempts" if kind == "run" else f"{last}, and {len(spans) - 1} more of this {kind}"
 
 
 def _items(lineage: Lineage, spans: Sequence[TraceSpan]) -> list[str]:

@@ -31,6 +31,7 @@ _OF_RUNS: Final = SAVES | {operations.VALIDATION_RUN}
 _PARTS: Final = SAVES | _HOLDERS | {operations.INFERENCE, operations.A_B_TEST}
 # One of these says that the bytes on both sides are the same.
 _SAME: Final = frozenset({LinkType.SERVES, LinkType.PRODUCED_BY})
+_USES: Final = _SAME | {LinkType.CONSUMES}
 # What these point at is no cause of what holds them.
 _ASIDE: Final = frozenset(
     {LinkType.EVALUATED_BY, LinkType.ROLLED_BACK_TO, LinkType.INDEXES, LinkType.CONTINUES, LinkType.RANK_OF}
@@ -175,7 +176,7 @@ class Provenance:
             found += [edge for edge in linked if holder is span or edge.target not in there]
         for holder in holders:
             found += self._by_digest(span, holder, found)
-        if not any(edge.type in _SAME and edge.cause is not None for edge in found):
+        if not any(edge.type in _USES and edge.cause is not None for edge in found):
             found += [edge for holder in holders for edge in self._by_name(span, holder)]
         yield from found
         yield from self._by_run_id(span, found)
@@ -189,8 +190,9 @@ class Provenance:
             if cause is not None and holder is not span and self._is_within(cause, span):
                 continue  # a run that loads its own checkpoint does not rest on it
             is_same = _agree(theirs, cause) if link.type in _SAME else None
+            type_ = _standing(span) if holder is not span and link.type == LinkType.PRODUCED_BY else link.type
             target = (link.trace_id, link.span_id)
-            yield Edge(span, holder, link.type, target, cause, "link", link.name, is_same, theirs)
+            yield Edge(span, holder, type_, target, cause, "link", link.name, is_same, theirs)
 
     def _by_digest(self, span: TraceSpan, holder: TraceSpan, linked: list[Edge]) -> Iterator[Edge]:
         type_ = _standing(span)
@@ -279,11 +281,15 @@ def _reached(starts: Iterable[TraceSpan], following: Callable[[TraceSpan], list[
 
 def _standing(user: TraceSpan) -> str:
     """How `user` stands to what made the bytes it used."""
-    return LinkType.SERVES if user.operation == operations.DEPLOYMENT else LinkType.PRODUCED_BY
+    if user.operation in _LOADS:
+        return LinkType.PRODUCED_BY
+    return LinkType.SERVES if user.operation == operations.DEPLOYMENT else LinkType.CONSUMES
 
 
 def _texts(value: Any) -> tuple[str, ...]:
     """The texts that an attribute has; none where it has something else."""
+    if value is None:  # nearly always
+        return ()
     items = value if isinstance(value, tuple) else (value,)
     return tuple(item for item in items if isinstance(item, str) and item)
 

@@ -26,7 +26,7 @@ Runs
     ↳ depends_on hypothesis_formed "softmax is enough"  (link)
     ↳ in pipeline nightly  (enclosed)
   training_run "digits"  3 s  run r-1, attempt 1, completed  2026-01-01 00:00:10
-    ↳ produced_by checkpoint_save "0.npz"  (digest through checkpoint_load)
+    ↳ consumes checkpoint_save "0.npz"  (digest through checkpoint_load)
     ↳ resumed_from training_run "digits"  (name only)
 
 Checkpoints

@@ -180,7 +180,7 @@ def test_a_data_set_that_a_stage_made_leads_to_that_stage():
     stage = build.add(spans.STAGE, "clean", events=(TraceEvent(events.ARTIFACT_PRODUCED, START_NS, made),))
     run = build.add(spans.TRAINING_RUN, "r", at=5, attributes=made)
     found = lineage(build.trace(), "r")
-    assert known(found, run) == [("produced_by", "digest", True)]
+    assert known(found, run) == [("consumes", "digest", True)]
     assert found.behind == (stage,)
     assert [(one.name, one.sha256, one.users) for one in found.datasets] == [("clean", A, (run,))]
 
