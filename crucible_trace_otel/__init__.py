@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from crucible_trace_otel.sdk import Handle, Report, configure, flush, shutdown
     from crucible_trace_otel.store import open_store
     from crucible_trace_otel.trace.causality import causes
+    from crucible_trace_otel.trace.lineage import lineage
     from crucible_trace_otel.trace.steps import step_rows
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "deployment",
     "flush",
     "inference",
+    "lineage",
     "open_store",
     "pipeline",
     "reasoning_chain",
@@ -101,6 +103,7 @@ _LAZY = {
     "Report": "crucible_trace_otel.sdk",
     "configure": "crucible_trace_otel.sdk",
     "flush": "crucible_trace_otel.sdk",
+    "lineage": "crucible_trace_otel.trace.lineage",
     "open_store": "crucible_trace_otel.store",
     "record_history": "crucible_trace_otel.record.history",
     "render": "crucible_trace_otel.renderers",

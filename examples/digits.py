@@ -26,6 +26,7 @@ EPOCHS, BATCH, PATIENCE, SEED = 40, 32, 4, 7
 NEXT = """
 Look closer:
   {command} show                          the run, why its model exists, its loss
+  {command} lineage digits-reader         from the data set to the answers, with every digest
   {command} steps                         every training step, as CSV
   {command} render --format mermaid       a diagram to paste into Markdown
   {command} status                        what became of every span

@@ -1,7 +1,9 @@
 """What all reading commands share: where the journal is, which run is meant, how troubles end the program."""
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +14,18 @@ from crucible_trace_otel.errors import CrucibleError, NotFoundError
 if TYPE_CHECKING:
     from crucible_trace_otel.store import JournalStore
 
-__all__ = ["as_json", "draws_only_ascii", "gaps", "journal", "reading", "run", "say", "say_gaps"]
+__all__ = [
+    "as_json",
+    "draws_only_ascii",
+    "gaps",
+    "journal",
+    "journals",
+    "reading",
+    "reading_all",
+    "run",
+    "say",
+    "say_gaps",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,6 +41,13 @@ journal = click.option(
     metavar="PATH",
     help="The journal directory to read.",
 )
+journals = click.option(
+    "--journal",
+    "paths",
+    multiple=True,
+    metavar="PATH",
+    help="A journal directory to read; may be given several times.  [env var: CRUCIBLE_JOURNAL; default: .crucible]",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON instead, for programs.")
 run = click.argument("run", default="latest", metavar="[RUN]")
 
@@ -39,17 +59,38 @@ def reading(command: F) -> F:
     def opened(path: str, **arguments: Any) -> None:
         from crucible_trace_otel.store import open_store  # noqa: PLC0415 - it loads protobuf
 
-        try:
-            with open_store(path) as store:
-                command(store, **arguments)
-        except NotFoundError as error:
-            click.echo(str(error), err=True)
-            sys.exit(1)
-        except CrucibleError as error:
-            click.echo(str(error), err=True)
-            sys.exit(2)
+        with _ending(), open_store(path) as store:
+            command(store, **arguments)
 
     return opened  # type: ignore[return-value]
+
+
+def reading_all(command: F) -> F:
+    """As `reading`, with an opened store for each of its `paths`."""
+
+    @wraps(command)
+    def opened(paths: tuple[str, ...], **arguments: Any) -> None:
+        from crucible_trace_otel.store import open_store  # noqa: PLC0415 - it loads protobuf
+
+        # Not by click, which would take a space in the variable's path for the end of it.
+        given = paths or (os.environ.get("CRUCIBLE_JOURNAL") or ".crucible",)
+        with _ending():
+            command(tuple(open_store(path) for path in given), **arguments)
+
+    return opened  # type: ignore[return-value]
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """End the program as its exit codes say, with one sentence, where nothing was found or something is wrong."""
+    try:
+        yield
+    except NotFoundError as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
+    except CrucibleError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
 
 
 def say(text: str) -> None:

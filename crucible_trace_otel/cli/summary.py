@@ -1,7 +1,6 @@
 """One run in a line: what `list` prints, and the head of `show`."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from crucible_trace_otel.renderers.nested import json_value
@@ -9,7 +8,7 @@ from crucible_trace_otel.renderers.words import duration, number, plain, plural
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.semconv.enums import Result, RunState
-from crucible_trace_otel.trace.spans import Trace, TraceSpan
+from crucible_trace_otel.trace.spans import Trace, TraceSpan, local_time
 
 __all__ = ["Summary", "local_time", "summarise"]
 
@@ -92,14 +91,6 @@ def summarise(trace: Trace) -> Summary:
         last_step=step,
         last_loss=loss,
     )
-
-
-def local_time(time_ns: int) -> str:
-    """The time here, to the second."""
-    try:
-        return datetime.fromtimestamp(time_ns // 1_000_000_000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    except (OverflowError, ValueError, OSError):  # a year that datetime does not know
-        return "?"
 
 
 def _root_that_tells(trace: Trace) -> TraceSpan | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Final, Literal
 
@@ -19,6 +20,7 @@ __all__ = [
     "enclosing",
     "group_into_traces",
     "in_order",
+    "local_time",
     "without_markers",
 ]
 
@@ -272,6 +274,14 @@ def without_markers(spans: Iterable[TraceSpan]) -> list[TraceSpan]:
         if (span.trace_id, span.span_id) not in started
         and not (span.operation == operations.PROGRESS and (span.trace_id, span.parent_id) in known)
     ]
+
+
+def local_time(time_ns: int) -> str:
+    """The time here, to the second."""
+    try:
+        return datetime.fromtimestamp(time_ns // 1_000_000_000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):  # a year that datetime does not know
+        return "?"
 
 
 def _short(text: str) -> str:

@@ -25,8 +25,8 @@ from crucible_trace_otel.semconv import events
 from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.semconv.enums import SeriesFormat
 from crucible_trace_otel.trace import tables
+from crucible_trace_otel.trace.attempts import Attempt, counting_rows
 from crucible_trace_otel.trace.columns import Column, Growing, Row, Rows
-from crucible_trace_otel.trace.lineage import Attempt, counting_rows
 from crucible_trace_otel.trace.spans import Trace, TraceEvent, TraceSpan, enclosing
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class StepRows:
     def latest(self) -> "StepRows":
         """The steps that led to where each run is now, without those that a later attempt at it did again.
 
-        What one attempt has recorded twice by itself stays. See `trace.lineage.counting_rows()`.
+        What one attempt has recorded twice by itself stays. See `trace.attempts.counting_rows()`.
         """
         counting = counting_rows(self.attempts, self.series["step"].values)
         kept = [row for rows in counting for row in rows]
