@@ -31,6 +31,7 @@ from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._policy import AbnormalStep, WindowPolicy
 from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record.deployment import Deployment, Inference, deployment, inference
+from crucible_trace_otel.record.experiment import Experiment, experiment
 from crucible_trace_otel.record.facts import Dataset, Model
 from crucible_trace_otel.record.pipeline import Pipeline, Stage, pipeline, stage
 from crucible_trace_otel.record.reasoning import Decision, ReasoningChain, reasoning_chain
@@ -40,11 +41,14 @@ from crucible_trace_otel.record.validation import ValidationRun
 
 if TYPE_CHECKING:
     from crucible_trace_otel.journal.processor import JournalSpanProcessor
+    from crucible_trace_otel.plan import read_plan
     from crucible_trace_otel.record.history import record_history
     from crucible_trace_otel.renderers import render
+    from crucible_trace_otel.runner import PlanResult, RunnableStage, StageResult, run_plan
     from crucible_trace_otel.sdk import Handle, Report, configure, flush, shutdown
     from crucible_trace_otel.store import open_store
     from crucible_trace_otel.trace.causality import causes
+    from crucible_trace_otel.trace.plans import planned_stages
     from crucible_trace_otel.trace.steps import step_rows
 
 __all__ = [
@@ -55,6 +59,7 @@ __all__ = [
     "Decision",
     "Deployment",
     "Epoch",
+    "Experiment",
     "FormatError",
     "Handle",
     "Inference",
@@ -64,10 +69,13 @@ __all__ = [
     "NotFoundError",
     "Operation",
     "Pipeline",
+    "PlanResult",
     "ReasoningChain",
     "Recorded",
     "Report",
+    "RunnableStage",
     "Stage",
+    "StageResult",
     "StoreError",
     "StoredFile",
     "TrainingRun",
@@ -80,13 +88,17 @@ __all__ = [
     "configure",
     "current_operation",
     "deployment",
+    "experiment",
     "flush",
     "inference",
     "open_store",
     "pipeline",
+    "planned_stages",
+    "read_plan",
     "reasoning_chain",
     "record_history",
     "render",
+    "run_plan",
     "shutdown",
     "stage",
     "step_rows",
@@ -99,11 +111,17 @@ _LAZY = {
     "Handle": "crucible_trace_otel.sdk",
     "JournalSpanProcessor": "crucible_trace_otel.journal.processor",
     "Report": "crucible_trace_otel.sdk",
+    "PlanResult": "crucible_trace_otel.runner",
+    "RunnableStage": "crucible_trace_otel.runner",
+    "StageResult": "crucible_trace_otel.runner",
     "configure": "crucible_trace_otel.sdk",
     "flush": "crucible_trace_otel.sdk",
     "open_store": "crucible_trace_otel.store",
+    "planned_stages": "crucible_trace_otel.trace.plans",
+    "read_plan": "crucible_trace_otel.plan",
     "record_history": "crucible_trace_otel.record.history",
     "render": "crucible_trace_otel.renderers",
+    "run_plan": "crucible_trace_otel.runner",
     "shutdown": "crucible_trace_otel.sdk",
     "step_rows": "crucible_trace_otel.trace.steps",
 }
