@@ -36,7 +36,7 @@ def load(context: dict[str, Any], options: dict[str, Any]) -> dict[str, int]:
 class Train:
     """A stage that says which options it takes: they are checked before anything starts."""
 
-    def describe(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    def describe(self, options: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002 - some ask what they are told
         """Each option and its type."""
         types = {"epochs": "integer", "batch_size": "integer", "learning_rate": "float", "decay": "float"}
         return {"required": ["epochs", "learning_rate"], "types": types, "defaults": {"batch_size": 32, "decay": 1e-4}}
