@@ -1,6 +1,5 @@
 """The plan of an experiment: what is asked, of which backend, in which stages."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -73,22 +72,22 @@ class Experiment(Part):
         return tuple(str(stage.name) for stage in self.pipeline or ())
 
     def _own_problems(self, path: str) -> Iterator[Problem]:
-        stages = [stage for stage in self.pipeline or () if isinstance(stage, StageDef)]
+        stages = [one for one in self.pipeline if isinstance(one, StageDef)] if isinstance(self.pipeline, tuple) else []
         at = within(path, "pipeline")
-        if self.pipeline is not None and not self.pipeline:
+        if self.pipeline == ():
             yield Problem(at, "must have at least one stage")
-        names = Counter(stage.name for stage in stages if isinstance(stage.name, str))
+        names = [stage.name if isinstance(stage.name, str) else None for stage in stages]
+        known = [name for name in dict.fromkeys(names) if name is not None]
         for place, stage in enumerate(stages):
-            if names.get(stage.name, 0) > 1 and stage.name in [other.name for other in stages[:place]]:
+            if names[place] in known and names[place] in names[:place]:
                 yield Problem(f"{at}[{place}].name", f"{shown(stage.name)} is the name of an earlier stage too")
-            yield from self._unknown_before(stage, names, f"{at}[{place}].after")
-        first = {stage.name: _names(stage.after) for stage in reversed(stages) if isinstance(stage.name, str)}
-        cycle = find_cycle({name: first[name] for name in names})
+            yield from self._unknown_before(stage, known, f"{at}[{place}].after")
+        cycle = find_cycle({name: _names(stages[names.index(name)].after) for name in known})
         if cycle:
             yield Problem(at, f"{' -> '.join(cycle)}: each comes after the next, so none can run first")
 
     @staticmethod
-    def _unknown_before(stage: StageDef, names: Counter[str], path: str) -> Iterator[Problem]:
+    def _unknown_before(stage: StageDef, names: Sequence[str], path: str) -> Iterator[Problem]:
         for place, name in enumerate(_names(stage.after)):
             if name not in names:
                 yield Problem(f"{path}[{place}]", f"no stage is called {shown(name)}; there are {', '.join(names)}")

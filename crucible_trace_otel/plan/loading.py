@@ -43,10 +43,10 @@ def _text(source: str | bytes | os.PathLike[str]) -> tuple[str, str]:
     if isinstance(source, bytes) or (isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("{")):
         where = "The text"
     else:
-        where = os.fspath(source)
+        where = str(source)
         try:
             source = Path(source).read_bytes()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             reason = getattr(error, "strerror", None) or error
             said = (
                 f"{shown(where)} cannot be read: {reason}; give the path of a plan, or JSON text that begins with {{."

@@ -89,7 +89,9 @@ class Part:
             text.encode()
         except UnicodeEncodeError:  # half a character, which JSON can spell
             return json.dumps(self.to_object(), indent=indent)
-        except (TypeError, ValueError, RecursionError):
+        except RecursionError:
+            raise FormatError("The plan is nested too deeply to be written.") from None
+        except (TypeError, ValueError):
             path, value = next(_not_json(self.to_object(), "", ()), ("", self))
             raise FormatError(f"{path}: {shown(value)} is no JSON value; give text, a number or a list.") from None
         return text

@@ -58,7 +58,7 @@ class PlanResult:
 
     @property
     def verdict(self) -> str:
-        """It in a sentence: `failed in evaluate; 2 of 5 stages ran, 1 was skipped, 1 was not reached`."""
+        """It in a sentence: `failed in evaluate; 2 of 5 stages ran, 1 skipped, 1 not reached`."""
         by_state = {state: [one.name for one in self.stages if one.state == state] for state in _STATES}
         counted = [f"{len(by_state['ran'])} of {len(self.stages)} stages ran"]
         counted += [f"{len(by_state[state])} {said}" for state, said in _SAID.items() if by_state[state]]

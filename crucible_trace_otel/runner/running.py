@@ -49,7 +49,7 @@ def run_plan(
             an object with `run(context, options)` and `describe(options)`: see `RunnableStage`. Numbers in a mapping
             that it returns are recorded as metrics of the stage.
         context: What all stages share; a new dictionary when not given. Where it is a dictionary, what a stage
-            returns is put there under the stage's name.
+            returns is put there under the stage's name, unless it returns None.
         hypothesis: What the experiment is to find out.
         condition: Which of its conditions this run belongs to: `baseline`.
         retries: How many times a stage that fails is tried again, where its own `retries` does not say.
@@ -125,7 +125,7 @@ class _Run:
                     span.set({attr.CRUCIBLE_STAGE_INDEX: stage.place, attr.CRUCIBLE_STAGE_ATTEMPT: attempt})
                     value = stage.run(self._context)
                     span.set(metric_attributes(_numbers(value)))
-                    if isinstance(self._context, MutableMapping):
+                    if value is not None and isinstance(self._context, MutableMapping):
                         self._context[stage.name] = value
             except BaseException as error:
                 self._recorded[stage.name] = span

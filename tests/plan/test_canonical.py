@@ -81,13 +81,13 @@ def test_names_are_sorted_by_their_utf16_units():
     assert list(written) == ["\r", "1", "\u0080", "\u00f6", "\u20ac", "\U0001f600", "\ufb33"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(within_doubles)
 def test_it_is_what_another_implementation_writes(value):
     assert canonical_json(value) == rfc8785.dumps(value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(within_doubles)
 def test_the_canonical_form_of_the_canonical_form_is_itself(value):
     written = canonical_json(value)

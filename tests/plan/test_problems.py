@@ -3,7 +3,17 @@
 import pytest
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.plan import ModelVersion, StageDef, backend, deployment, feedback, reliability, training
+from crucible_trace_otel.plan import (
+    BackendRef,
+    Experiment,
+    ModelVersion,
+    StageDef,
+    backend,
+    deployment,
+    feedback,
+    reliability,
+    training,
+)
 from crucible_trace_otel.plan.order import find_cycle, run_order
 
 TESTS = "ttest, paired_ttest, bootstrap, anova, wilcoxon, mannwhitney, mann_whitney, kruskal, kruskal_wallis"
@@ -79,6 +89,24 @@ def test_a_cycle_is_named():
 def test_a_plan_needs_a_stage():
     assert problems(crucible.read_plan({"id": "e", "backend": {"id": "b"}, "pipeline": []})) == [
         "pipeline: must have at least one stage"
+    ]
+
+
+@pytest.mark.parametrize("pipeline", [3, "load", ["load", 3], {"name": "load"}, None])
+def test_a_pipeline_by_hand_that_is_none_is_a_problem_not_a_crash(pipeline):
+    found = problems(Experiment(id="e", backend=BackendRef(id="b"), pipeline=pipeline))
+    assert found
+    assert all(problem.startswith("pipeline") for problem in found)
+
+
+@pytest.mark.parametrize("name", [{}, [], [{}], True, None])
+def test_a_name_that_is_none_is_a_problem_not_a_crash(name):
+    stages = [StageDef(name=name, after=[name]), StageDef(name=name), StageDef(name="a")]
+    found = problems(Experiment(id="e", backend=BackendRef(id="b"), pipeline=stages))
+    assert [problem.partition(":")[0] for problem in found] == [
+        "pipeline[0].name",
+        "pipeline[0].after[0]",
+        "pipeline[1].name",
     ]
 
 
