@@ -11,6 +11,7 @@ from crucible_trace_otel.plan import Experiment as Plan
 from crucible_trace_otel.plan import read_plan
 from crucible_trace_otel.record._doubles import metric_attributes
 from crucible_trace_otel.record._failure import type_name
+from crucible_trace_otel.record._guard import guarded
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import emit_event
 from crucible_trace_otel.record.experiment import Experiment, experiment
@@ -160,6 +161,11 @@ def _tell_retried(running: Pipeline, stage: Prepared, attempt: int, error: Excep
     emit_event(running, events.STAGE_RETRIED, said)
 
 
+def _none(_: Any) -> dict[Any, Any]:
+    return {}
+
+
+@guarded(_none)
 def _numbers(value: Any) -> dict[Any, Any]:
     """The numbers in what a stage returned, all of them; flags are none."""
     if not isinstance(value, Mapping):

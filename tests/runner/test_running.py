@@ -294,3 +294,25 @@ def test_a_plan_by_hand_without_json_runs_without_a_hash(recorded: Recording, wa
     assert result["a"].value == 3
     assert attr.CRUCIBLE_EXPERIMENT_PLAN_SHA256 not in said(recorded.one("experiment"))
     assert len(warned) == 1
+
+
+def test_a_result_that_cannot_be_looked_into_fails_no_stage(recorded: Recording, warned) -> None:
+    class Broken(dict):
+        def items(self):
+            raise RuntimeError("no items")
+
+    broken = Broken(loss=1.0)
+    result = crucible.run_plan(plan({"name": "a"}), {"a": lambda *_: broken})
+    assert (result["a"].state, result["a"].value) == ("ran", broken)
+    assert len(warned) == 1
+
+
+def test_numbers_of_numpy_are_metrics_too(recorded: Recording) -> None:
+    numpy = pytest.importorskip("numpy")
+    reached = {"loss": numpy.float32(0.5), "rows": numpy.int64(3), "image": numpy.zeros(4), "name": "x", "ok": True}
+    crucible.run_plan(plan({"name": "a"}), {"a": lambda *_: reached})
+    template = f"{attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE}."
+    kept = {
+        key.removeprefix(template): value for key, value in said(recorded.one("stage a")).items() if template in key
+    }
+    assert kept == {"loss": 0.5, "rows": 3.0}
