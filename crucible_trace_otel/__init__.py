@@ -31,6 +31,7 @@ from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._policy import AbnormalStep, WindowPolicy
 from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record.deployment import Deployment, Inference, deployment, inference
+from crucible_trace_otel.record.experiment import Experiment, experiment
 from crucible_trace_otel.record.facts import Dataset, Model
 from crucible_trace_otel.record.pipeline import Pipeline, Stage, pipeline, stage
 from crucible_trace_otel.record.reasoning import Decision, ReasoningChain, reasoning_chain
@@ -40,12 +41,15 @@ from crucible_trace_otel.record.validation import ValidationRun
 
 if TYPE_CHECKING:
     from crucible_trace_otel.journal.processor import JournalSpanProcessor
+    from crucible_trace_otel.plan import read_plan
     from crucible_trace_otel.record.history import record_history
     from crucible_trace_otel.renderers import render
+    from crucible_trace_otel.runner import PlanResult, RunnableStage, StageResult, run_plan
     from crucible_trace_otel.sdk import Handle, Report, configure, flush, shutdown
     from crucible_trace_otel.store import open_store
     from crucible_trace_otel.trace.causality import causes
     from crucible_trace_otel.trace.lineage import lineage
+    from crucible_trace_otel.trace.plans import planned_stages
     from crucible_trace_otel.trace.steps import step_rows
 
 __all__ = [
@@ -56,6 +60,7 @@ __all__ = [
     "Decision",
     "Deployment",
     "Epoch",
+    "Experiment",
     "FormatError",
     "Handle",
     "Inference",
@@ -65,10 +70,13 @@ __all__ = [
     "NotFoundError",
     "Operation",
     "Pipeline",
+    "PlanResult",
     "ReasoningChain",
     "Recorded",
     "Report",
+    "RunnableStage",
     "Stage",
+    "StageResult",
     "StoreError",
     "StoredFile",
     "TrainingRun",
@@ -81,14 +89,18 @@ __all__ = [
     "configure",
     "current_operation",
     "deployment",
+    "experiment",
     "flush",
     "inference",
     "lineage",
     "open_store",
     "pipeline",
+    "planned_stages",
+    "read_plan",
     "reasoning_chain",
     "record_history",
     "render",
+    "run_plan",
     "shutdown",
     "stage",
     "step_rows",
@@ -97,16 +109,22 @@ __all__ = [
 ]
 
 _LAZY = {
-    "causes": "crucible_trace_otel.trace.causality",
     "Handle": "crucible_trace_otel.sdk",
     "JournalSpanProcessor": "crucible_trace_otel.journal.processor",
+    "PlanResult": "crucible_trace_otel.runner",
     "Report": "crucible_trace_otel.sdk",
+    "RunnableStage": "crucible_trace_otel.runner",
+    "StageResult": "crucible_trace_otel.runner",
+    "causes": "crucible_trace_otel.trace.causality",
     "configure": "crucible_trace_otel.sdk",
     "flush": "crucible_trace_otel.sdk",
     "lineage": "crucible_trace_otel.trace.lineage",
     "open_store": "crucible_trace_otel.store",
+    "planned_stages": "crucible_trace_otel.trace.plans",
+    "read_plan": "crucible_trace_otel.plan",
     "record_history": "crucible_trace_otel.record.history",
     "render": "crucible_trace_otel.renderers",
+    "run_plan": "crucible_trace_otel.runner",
     "shutdown": "crucible_trace_otel.sdk",
     "step_rows": "crucible_trace_otel.trace.steps",
 }

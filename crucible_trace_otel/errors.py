@@ -3,7 +3,7 @@
 Configuring and reading raise; recording never does, it warns once and marks the record.
 
     CrucibleError
-    ├── ConfigurationError   an argument of `configure()` that cannot be used
+    ├── ConfigurationError   an argument that cannot be used, of `configure()` or of a run
     ├── StoreError           a place that holds no readable traces
     ├── NotFoundError        no trace or run by that name
     ├── FormatError          bytes or text that are not what they should be
@@ -34,7 +34,7 @@ class CrucibleError(Exception):
 
 
 class ConfigurationError(CrucibleError, ValueError):
-    """An argument of `configure()` cannot be used; the message names it, its value and the way out."""
+    """An argument, most often of `configure()`, cannot be used; the message names it, its value and the way out."""
 
 
 class StoreError(CrucibleError):

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from crucible_trace_otel.cli import training
+from crucible_trace_otel.cli import planned, training
 from crucible_trace_otel.cli.curve import curve
 from crucible_trace_otel.cli.reading import gaps
 from crucible_trace_otel.cli.summary import summarise
@@ -39,14 +39,14 @@ _MOST_HYPERPARAMETERS: Final = 12
 def sections(
     store: JournalStore, traces: tuple[Trace, ...], trace: Trace, metric: str | None, *, show_all: bool, is_ascii: bool
 ) -> list[list[Text]]:
-    """The head, the tree, the causes, the training and the gaps; those that have something to say.
+    """The head, the tree, the plan, the causes, the training and the gaps; those that have something to say.
 
     Raises:
         NotFoundError: `metric` is no number that was recorded with the steps.
     """
     steps = step_rows(trace)
     every = [_head(trace), training.attempts_told(attempts(trace, steps))]
-    every += [_tree(trace, show_all=show_all), _why(traces, trace)]
+    every += [_tree(trace, show_all=show_all), *planned.sections(trace), _why(traces, trace)]
     every += [curve(steps, metric, is_ascii=is_ascii), *training.sections(trace, show_all=show_all), _unread(store)]
     return [lines for lines in every if lines]
 
@@ -61,6 +61,7 @@ def _head(trace: Trace) -> list[Text]:
         Text.assemble((name, "bold"), "  ", (standing, style)),
         Text(f"{run}trace {trace.trace_id}, started {started}, took {took}, {counted}", style="dim"),
         *(Text(line) for line in _trained(trace)),
+        *planned.verdicts(trace),
         *training.verdicts(trace),
     ]
 
@@ -137,6 +138,7 @@ def document(store: JournalStore, traces: tuple[Trace, ...], trace: Trace) -> di
             for one in rejected(traces, why)
         ],
         "steps": {"count": len(steps), "missing_windows": steps.missing},
+        "plans": planned.document(trace),
         "training": training.document(trace, steps),
         "gaps": gaps(store),
     }

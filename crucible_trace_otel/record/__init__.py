@@ -7,7 +7,8 @@
                     _guard (nothing raises)
     values          _values (anything as an attribute), _doubles (metrics), _ids
     other signals   _event_log (log records), _metrics; _tracer (which provider)
-    the rooms       reasoning, pipeline, deployment; training, validation, tuning, history; facts (data set, model, ...)
+    the rooms       reasoning, pipeline, experiment, deployment; training, validation, tuning, history
+                    facts (data set, model, ...)
     a training run  training: TrainingRun and Epoch, built up from class to class:
                     _operation.Operation < _timed.Timed < _training_signals.TrainingSignals < _steps.Training < Epoch
                     Training < _checkpoints.Checkpoints, _conclusion.Concluded < TrainingRun

@@ -270,8 +270,14 @@ CRUCIBLE_EXPERIMENT_ID: Final = "crucible.experiment.id"
 CRUCIBLE_EXPERIMENT_NAME: Final = "crucible.experiment.name"
 """Name of the experiment."""
 
+CRUCIBLE_EXPERIMENT_PLAN_NOT_REACHED: Final = "crucible.experiment.plan.not_reached"
+"""Names of the stages that were to run and did not, because an earlier one failed."""
+
 CRUCIBLE_EXPERIMENT_PLAN_SHA256: Final = "crucible.experiment.plan.sha256"
-"""SHA-256 of the plan, hexadecimal."""
+"""SHA-256 of the plan's canonical JSON (RFC 8785), hexadecimal: the runs of one plan have the same."""
+
+CRUCIBLE_EXPERIMENT_PLAN_STAGES: Final = "crucible.experiment.plan.stages"
+"""Names of the stages of the plan, in its order, those that are not enabled too."""
 
 CRUCIBLE_EXPERIMENT_PLAN_VERSION: Final = "crucible.experiment.plan.version"
 """Version of the plan."""

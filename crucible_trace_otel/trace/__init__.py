@@ -5,5 +5,6 @@ Where to look:
     spans           spans (the values, the tree), otlp (the codec), causality (why)
     runs            runs (several traces that are one run), training (attempts, epochs, checkpoints, abnormal steps)
     lineage         provenance (what rests on what) -> subjects (what is asked about), lineage (a model's life)
+    plans           plans (what was planned, what ran)
     steps           steps (windows unfolded) -> columns, attempts (which steps count), tables (numpy, CSV, ...)
 """

@@ -1,6 +1,8 @@
 import json
 import math
+import re
 
+import crucible_trace_otel as crucible
 from crucible_trace_otel.journal.segment import SegmentWriter
 from crucible_trace_otel.renderers import render
 from crucible_trace_otel.semconv import attributes as attr
@@ -58,6 +60,7 @@ def test_show_as_json(journal):
         ],
         "rejected": [],
         "steps": {"count": 6, "missing_windows": 0},
+        "plans": [],
         "training": {
             "attempts": [],
             "epochs": [
@@ -167,3 +170,27 @@ def test_show_says_what_it_cannot_show(tmp_path):
     assert "windows without their packed steps: 1\n" in shown
     assert "Validation\n  … 5 earlier ones\n  r: accuracy 5\n" in shown
     assert shown.endswith(f"\n1 damaged record in {tmp_path} could not be read.\n")
+
+
+def test_show_tells_a_plan_beside_what_ran(tmp_path):
+    def fail(context, options):
+        raise ValueError("no rows")
+
+    stages = [{"name": "load"}, {"name": "off", "enabled": False}, {"name": "check", "retries": 1}, {"name": "report"}]
+    plan = {"id": "digits", "backend": {"id": "numpy"}, "pipeline": stages}
+    with crucible.configure(journal=tmp_path / "j", ship="off"):
+        code = {"load": lambda context, options: None, "check": fail, "report": print}
+        crucible.run_plan(plan, code, errors="return")
+    shown = crucible_trace("show", "--journal", tmp_path / "j").stdout
+    told = re.sub(r"\d+(\.\d+)? ms", "<time>", shown[shown.index("Plan of") :])
+    assert re.sub(r" +", " ", told) == (
+        'Plan of experiment "digits": 1 ran, 1 skipped, 1 failed, 1 not reached\n'
+        " load ran <time>\n"
+        " off skipped\n"
+        " check failed <time> 2 attempts ValueError: no rows\n"
+        " report not reached\n"
+    )
+    assert 'verdict of experiment "digits": failed in check; 1 of 4 stages ran, 1 skipped, 1 not reached\n' in shown
+    (told,) = json.loads(crucible_trace("show", "--json", "--journal", tmp_path / "j").stdout)["plans"]
+    assert told["sha256"] == crucible.read_plan(plan).sha256
+    assert [stage["state"] for stage in told["stages"]] == ["ran", "skipped", "failed", "not_reached"]

@@ -113,7 +113,31 @@ def record_everything(folder) -> None:
         with pytest.raises(ValueError, match="boom"), pipeline.stage("fails"):
             raise ValueError("boom")
 
+    record_a_plan()
     record_a_run_of_several_traces()
+
+
+def record_a_plan() -> None:
+    tries = iter([OSError("once"), ValueError("for good")])
+
+    def train(context, options):
+        raise next(tries)
+
+    plan = {
+        "id": "planned",
+        "backend": {"id": "numpy"},
+        "pipeline": [
+            {"name": "load"},
+            {"name": "augment", "enabled": False},
+            {"name": "train", "after": ["load"], "retries": 1},
+            {"name": "report"},
+        ],
+    }
+    code = {"load": lambda context, options: {"rows": 3}, "train": train, "report": print}
+    result = crucible.run_plan(plan, code, hypothesis="it holds", condition="baseline", errors="return")
+    assert str(result.error) == "for good"
+    with crucible.experiment("by hand", version="2") as experiment:
+        experiment.set_verdict("good")
 
 
 def record_a_run_of_several_traces() -> None:

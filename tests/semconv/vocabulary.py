@@ -132,7 +132,7 @@ _ATTRIBUTES = """
 @distributed: rank local_rank node_rank world_size backend launcher
 @collective: name size participant.count wait
 @clock: offset
-@experiment: id name hypothesis plan.sha256 plan.version condition
+@experiment: id name hypothesis plan.sha256 plan.version plan.stages plan.not_reached condition
 @cost: amount currency price_table.version unknown.count
 @truncated: keys lengths sha256s
 @dropped: count reason
