@@ -40,12 +40,16 @@ from crucible_trace_otel.record.validation import ValidationRun
 
 if TYPE_CHECKING:
     from crucible_trace_otel.journal.processor import JournalSpanProcessor
+    from crucible_trace_otel.prices import Price, PriceTable
     from crucible_trace_otel.record.history import record_history
+    from crucible_trace_otel.record.llm import LlmCall, llm_call, record_llm_call
     from crucible_trace_otel.renderers import render
     from crucible_trace_otel.sdk import Handle, Report, configure, flush, shutdown
     from crucible_trace_otel.store import open_store
+    from crucible_trace_otel.tokens import TokenUsage
     from crucible_trace_otel.trace.causality import causes
     from crucible_trace_otel.trace.steps import step_rows
+    from crucible_trace_otel.trace.usage import usage
 
 __all__ = [
     "AbnormalStep",
@@ -59,17 +63,21 @@ __all__ = [
     "Handle",
     "Inference",
     "JournalSpanProcessor",
+    "LlmCall",
     "MissingPackageError",
     "Model",
     "NotFoundError",
     "Operation",
     "Pipeline",
+    "Price",
+    "PriceTable",
     "ReasoningChain",
     "Recorded",
     "Report",
     "Stage",
     "StoreError",
     "StoredFile",
+    "TokenUsage",
     "TrainingRun",
     "Trial",
     "TuningStudy",
@@ -82,30 +90,40 @@ __all__ = [
     "deployment",
     "flush",
     "inference",
+    "llm_call",
     "open_store",
     "pipeline",
     "reasoning_chain",
     "record_history",
+    "record_llm_call",
     "render",
     "shutdown",
     "stage",
     "step_rows",
     "training_run",
     "tuning_study",
+    "usage",
 ]
 
 _LAZY = {
     "causes": "crucible_trace_otel.trace.causality",
     "Handle": "crucible_trace_otel.sdk",
     "JournalSpanProcessor": "crucible_trace_otel.journal.processor",
+    "LlmCall": "crucible_trace_otel.record.llm",
+    "Price": "crucible_trace_otel.prices",
+    "PriceTable": "crucible_trace_otel.prices",
     "Report": "crucible_trace_otel.sdk",
+    "TokenUsage": "crucible_trace_otel.tokens",
     "configure": "crucible_trace_otel.sdk",
     "flush": "crucible_trace_otel.sdk",
+    "llm_call": "crucible_trace_otel.record.llm",
     "open_store": "crucible_trace_otel.store",
     "record_history": "crucible_trace_otel.record.history",
+    "record_llm_call": "crucible_trace_otel.record.llm",
     "render": "crucible_trace_otel.renderers",
     "shutdown": "crucible_trace_otel.sdk",
     "step_rows": "crucible_trace_otel.trace.steps",
+    "usage": "crucible_trace_otel.trace.usage",
 }
 
 

@@ -4,5 +4,6 @@ Where to look:
 
     spans           spans (the values, the tree), otlp (the codec), causality (why)
     runs            runs (several traces that are one run), training (attempts, epochs, checkpoints, abnormal steps)
+    language models usage (tokens and cost of each call, added up)
     steps           steps (windows unfolded) -> columns, lineage (which attempt's steps count), tables (numpy, CSV, ...)
 """
