@@ -116,8 +116,8 @@ def charged(details: Mapping[str, Any], prices: PriceTable | None) -> Charge:
         return charge
     charge.usage = TokenUsage.of(details.get("usage"))
     for told in charge.usage.refused:
-        key = _TOKENS.get(told.partition(":")[0], attr.GEN_AI_USAGE_INPUT_TOKENS)
-        charge.refuse(key, f"usage.{told}" if key in _TOKENS.values() else told)
+        name = told.partition(":")[0]
+        charge.refuse(_TOKENS.get(name, _TOKENS["input"]), f"usage.{told}" if name in _TOKENS else told)
     charge.latency = _seconds(charge, details, "latency", attr.CRUCIBLE_LLM_LATENCY)
     charge.first_token = _seconds(charge, details, "time_to_first_token", attr.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK)
     own = details.get("prices")

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.semconv.enums import LinkType
 from crucible_trace_otel.tokens import TokenUsage, UsageSum, money
-from crucible_trace_otel.trace.spans import Trace, TraceSpan, enclosing, in_order
+from crucible_trace_otel.trace.spans import DECISIONS, Trace, TraceSpan, enclosing, in_order
 
 if TYPE_CHECKING:
     from crucible_trace_otel.prices import PriceTable
@@ -40,16 +40,6 @@ _THOUGHT = (attr.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS, "gen_ai.usage.reasoning_t
 _PROVIDER = (attr.GEN_AI_PROVIDER_NAME, "gen_ai.system")
 _OPERATION = "gen_ai.operation.name"
 _CALLING = frozenset({"chat", "generate_content", "text_completion", "embeddings"})
-_DECISIONS: Final = frozenset(
-    {
-        operations.HYPOTHESIS_FORMED,
-        operations.ALTERNATIVE_REJECTED,
-        operations.CONSTRAINT_EVALUATED,
-        operations.PATTERN_APPLIED,
-        operations.AMBIGUITY_FLAGGED,
-        operations.CONFIDENCE_UPDATED,
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -149,12 +139,12 @@ def usage(traces: Trace | Iterable[Trace], *, prices: "PriceTable | None" = None
     telling = _counted(every)
     thinkers: dict[tuple[str, str], list[TraceSpan]] = {}
     for span in every.values():
-        if span.operation in _DECISIONS and (span.trace_id, span.span_id) not in telling:
+        if span.operation in DECISIONS and (span.trace_id, span.span_id) not in telling:
             for key in _thought_in(span):
                 thinkers.setdefault(key, []).append(span)
     calls = []
     for key, span in telling.items():
-        thought = [span] if span.operation in _DECISIONS else thinkers.get(key, [])
+        thought = [span] if span.operation in DECISIONS else thinkers.get(key, [])
         calls.append(_call(span, thought[0] if len(thought) == 1 else None, prices))
     return Usage(tuple(calls), every)
 
@@ -199,7 +189,7 @@ def _call(span: TraceSpan, decision: TraceSpan | None, prices: "PriceTable | Non
         _first(told, _CACHED),
         _first(told, _WRITTEN),
         _first(told, _THOUGHT),
-        refused=_texts(told.get(attr.CRUCIBLE_LLM_REFUSED)),
+        refused=_refused(told),
     )
     provider = str(_first(told, _PROVIDER) or "")
     asked, answered = (str(told.get(key, "")) for key in (attr.GEN_AI_REQUEST_MODEL, attr.GEN_AI_RESPONSE_MODEL))
@@ -211,7 +201,9 @@ def _call(span: TraceSpan, decision: TraceSpan | None, prices: "PriceTable | Non
                 cost = prices.cost(tokens, model=model, provider=provider or None, on=day)
                 break
         currency = "" if cost is None else prices.currency
-    is_decision = span.operation in _DECISIONS
+    latency = _number(told.get(attr.CRUCIBLE_LLM_LATENCY))
+    if latency is None and span.operation not in DECISIONS:  # which are recorded at once
+        latency = span.duration_s
     return Call(
         span,
         asked or answered,
@@ -219,7 +211,7 @@ def _call(span: TraceSpan, decision: TraceSpan | None, prices: "PriceTable | Non
         tokens,
         cost,
         currency,
-        latency_s=_number(told.get(attr.CRUCIBLE_LLM_LATENCY)) or (None if is_decision else span.duration_s),
+        latency_s=latency,
         time_to_first_token_s=_number(told.get(attr.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK)),
         decision=decision,
     )
@@ -243,5 +235,8 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(map(str, value)) if isinstance(value, (tuple, list)) else ()
+def _refused(told: Mapping[str, Any]) -> tuple[str, ...]:
+    """What was given as its tokens and is no count."""
+    refused = told.get(attr.CRUCIBLE_LLM_REFUSED)
+    texts = map(str, refused) if isinstance(refused, (tuple, list)) else ()
+    return tuple(text for text in texts if text.startswith("usage"))
