@@ -110,6 +110,7 @@ def test_what_says_nothing_of_tokens_is_refused() -> None:
             ),
             inner,
         ),
+        max_leaves=8,
     )
 )
 def test_reading_usage_never_raises_and_never_counts_below_zero(answer: Any) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from opentelemetry.trace import NonRecordingSpan
+from opentelemetry.trace import NonRecordingSpan, Span
 
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._guard import guarded, nothing
@@ -94,8 +94,7 @@ def charge_of(details: Mapping[str, Any]) -> "Charge":
 
 def thinking_span(given: Any) -> LinkTargets:
     """What `thought_in=` names, as a link takes it: OpenTelemetry's own spans tell their context by a method."""
-    context = getattr(given, "get_span_context", None)
-    target: LinkTargets = context() if callable(context) else given
+    target: LinkTargets = given.get_span_context() if isinstance(given, Span) else given
     return target
 
 
@@ -146,6 +145,8 @@ class ModelCall(Operation):
             provider: Who offers it.
             **details: `latency` and `time_to_first_token` in seconds, `cost`, `response_id`, ...: `AnswerDetails`.
         """
+        if not self.ended and not self.is_recording:
+            return
         known = {"usage": usage, "model": model, "provider": provider, **details}
         told = {name: value for name, value in known.items() if value is not None}
         if self.ended:
@@ -164,20 +165,20 @@ class ModelCall(Operation):
             self.set({attr.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: self._to_first_token()})
 
     def _state(self, outcome: "Outcome") -> dict[str, Any]:
-        return {**super()._state(outcome), **self._account(outcome)}
+        self._account(outcome)
+        return super()._state(outcome)
 
-    @guarded(lambda *_: {})
-    def _account(self, outcome: "Outcome") -> dict[str, Any]:
+    @guarded(nothing)
+    def _account(self, outcome: "Outcome") -> None:
         """Add the call to what is around it, unless calls inside it were: then those are what it took."""
         charge = self._charge
         if charge is None or self._inside is not None:
-            return {}
+            return
         add_to(self.outer, charge.sum)
         seconds = (self._now_ns() - self._started_at) / 1e9 if charge.latency is None else charge.latency
         first = self._to_first_token() if charge.first_token is None else charge.first_token
         known = {**self._given, **charge.attributes, attr.ERROR_TYPE: outcome.error_type}
         measure_call(self.span, known, seconds, first)
-        return {}
 
     def _counts(self) -> bool:
         """Whether it is a call: a decision that was taken in it says nothing new of tokens."""

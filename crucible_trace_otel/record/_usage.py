@@ -17,7 +17,7 @@ from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv.enums import RepairReason
 from crucible_trace_otel.tokens import TokenUsage, UsageSum, in_digits, money
 
-__all__ = ["Charge", "attributes_of", "charged", "seconds"]
+__all__ = ["Charge", "attributes_of", "charged"]
 
 _TOKENS = {
     "input": attr.GEN_AI_USAGE_INPUT_TOKENS,
@@ -96,9 +96,9 @@ class Charge:
         self.refused.append(told)
         self.repairs[key] = RepairReason.MEASUREMENT
         warn_once(
-            f"measurement {told}",
-            f"{told} is no count, duration or amount from zero up: it is kept as {attr.CRUCIBLE_LLM_REFUSED} and "
-            "counts as unknown.",
+            f"measurement {told.partition(':')[0]}",
+            f"{told} is no count, duration or amount from zero up, nor a price table: it is kept as "
+            f"{attr.CRUCIBLE_LLM_REFUSED} and counts as unknown.",
         )
 
 
@@ -121,7 +121,11 @@ def charged(details: Mapping[str, Any], prices: PriceTable | None) -> Charge:
     charge.latency = _seconds(charge, details, "latency", attr.CRUCIBLE_LLM_LATENCY)
     charge.first_token = _seconds(charge, details, "time_to_first_token", attr.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK)
     own = details.get("prices")
-    _price(charge, details, own if isinstance(own, PriceTable) else prices)
+    if own is not None:
+        prices = own if isinstance(own, PriceTable) else None
+        if prices is None:
+            charge.refuse(attr.CRUCIBLE_COST_AMOUNT, f"prices: {one_line(own)}")
+    _price(charge, details, prices)
     return charge
 
 
@@ -137,7 +141,7 @@ def attributes_of(total: UsageSum) -> dict[str, Any]:
     return attributes
 
 
-def seconds(given: object) -> float | None:
+def _duration(given: object) -> float | None:
     """`given` as a duration in seconds from zero up; None where it is none."""
     if isinstance(given, (bool, str, bytes)):
         return None
@@ -151,7 +155,7 @@ def seconds(given: object) -> float | None:
 
 def _seconds(charge: Charge, details: Mapping[str, Any], name: str, key: str) -> float | None:
     given = details.get(name)
-    found = seconds(given)
+    found = _duration(given)
     if found is None and given is not None:
         charge.refuse(key, f"{name}: {one_line(given)}")
     return found

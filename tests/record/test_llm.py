@@ -257,3 +257,11 @@ def test_without_a_provider_nothing_is_recorded_and_nothing_raises() -> None:
     crucible.record_llm_call("m", usage=object())
     with crucible.reasoning_chain("c") as chain:
         assert chain.form_hypothesis("h", usage=USED, thought_in=call).confidence is None
+
+
+def test_what_is_no_price_table_prices_nothing(recorded: Recording, warned: list[str]) -> None:
+    crucible.record_llm_call("m", provider="p", usage=USED, prices="prices.json")
+    attributes = said(recorded.one("llm_call"))
+    assert attributes[attr.CRUCIBLE_COST_UNKNOWN_COUNT] == 1
+    assert attributes[attr.CRUCIBLE_LLM_REFUSED] == ("prices: prices.json",)
+    assert len(warned) == 1
