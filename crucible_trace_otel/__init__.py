@@ -42,15 +42,19 @@ from crucible_trace_otel.record.validation import ValidationRun
 if TYPE_CHECKING:
     from crucible_trace_otel.journal.processor import JournalSpanProcessor
     from crucible_trace_otel.plan import read_plan
+    from crucible_trace_otel.prices import Price, PriceTable
     from crucible_trace_otel.record.history import record_history
+    from crucible_trace_otel.record.llm import LlmCall, llm_call, record_llm_call
     from crucible_trace_otel.renderers import render
     from crucible_trace_otel.runner import PlanResult, RunnableStage, StageResult, run_plan
     from crucible_trace_otel.sdk import Handle, Report, configure, flush, shutdown
     from crucible_trace_otel.store import open_store
+    from crucible_trace_otel.tokens import TokenUsage
     from crucible_trace_otel.trace.causality import causes
     from crucible_trace_otel.trace.lineage import lineage
     from crucible_trace_otel.trace.plans import planned_stages
     from crucible_trace_otel.trace.steps import step_rows
+    from crucible_trace_otel.trace.usage import usage
 
 __all__ = [
     "AbnormalStep",
@@ -65,12 +69,15 @@ __all__ = [
     "Handle",
     "Inference",
     "JournalSpanProcessor",
+    "LlmCall",
     "MissingPackageError",
     "Model",
     "NotFoundError",
     "Operation",
     "Pipeline",
     "PlanResult",
+    "Price",
+    "PriceTable",
     "ReasoningChain",
     "Recorded",
     "Report",
@@ -79,6 +86,7 @@ __all__ = [
     "StageResult",
     "StoreError",
     "StoredFile",
+    "TokenUsage",
     "TrainingRun",
     "Trial",
     "TuningStudy",
@@ -93,12 +101,14 @@ __all__ = [
     "flush",
     "inference",
     "lineage",
+    "llm_call",
     "open_store",
     "pipeline",
     "planned_stages",
     "read_plan",
     "reasoning_chain",
     "record_history",
+    "record_llm_call",
     "render",
     "run_plan",
     "shutdown",
@@ -106,27 +116,35 @@ __all__ = [
     "step_rows",
     "training_run",
     "tuning_study",
+    "usage",
 ]
 
 _LAZY = {
     "Handle": "crucible_trace_otel.sdk",
     "JournalSpanProcessor": "crucible_trace_otel.journal.processor",
+    "LlmCall": "crucible_trace_otel.record.llm",
     "PlanResult": "crucible_trace_otel.runner",
+    "Price": "crucible_trace_otel.prices",
+    "PriceTable": "crucible_trace_otel.prices",
     "Report": "crucible_trace_otel.sdk",
     "RunnableStage": "crucible_trace_otel.runner",
     "StageResult": "crucible_trace_otel.runner",
+    "TokenUsage": "crucible_trace_otel.tokens",
     "causes": "crucible_trace_otel.trace.causality",
     "configure": "crucible_trace_otel.sdk",
     "flush": "crucible_trace_otel.sdk",
     "lineage": "crucible_trace_otel.trace.lineage",
+    "llm_call": "crucible_trace_otel.record.llm",
     "open_store": "crucible_trace_otel.store",
     "planned_stages": "crucible_trace_otel.trace.plans",
     "read_plan": "crucible_trace_otel.plan",
     "record_history": "crucible_trace_otel.record.history",
+    "record_llm_call": "crucible_trace_otel.record.llm",
     "render": "crucible_trace_otel.renderers",
     "run_plan": "crucible_trace_otel.runner",
     "shutdown": "crucible_trace_otel.sdk",
     "step_rows": "crucible_trace_otel.trace.steps",
+    "usage": "crucible_trace_otel.trace.usage",
 }
 
 

@@ -16,6 +16,7 @@ from crucible_trace_otel.record import _files, _links
 from crucible_trace_otel.record._event_log import use_event_log
 from crucible_trace_otel.record._keeping import use_step_keeper
 from crucible_trace_otel.record._metrics import use_meter_provider
+from crucible_trace_otel.record._model_calls import use_prices
 from crucible_trace_otel.record._tracer import use_tracer_provider
 from tests.record.reading import Recording
 
@@ -37,6 +38,7 @@ def _clean_recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     use_step_keeper(None)
     use_event_log(None)
     use_meter_provider(None)
+    use_prices(None)
     vars(TRACES).update(vars(TraceSizes(DEFAULT_BUDGET)))
     context_api.attach(Context())
     yield

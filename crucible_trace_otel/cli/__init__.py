@@ -1,4 +1,4 @@
-"""The command line: `crucible-trace list | show | steps | render | lineage`, and `status | ship | resend | recover`.
+"""The command line: `crucible-trace list | show | steps | render | lineage | cost | ...`, each command a module.
 
 Exit codes: 0 something was found, 1 nothing was, 2 an error (one sentence on stderr, no traceback).
 """
@@ -14,6 +14,7 @@ __all__ = ["main"]
 
 # Command to module; a module named `list` would hide the built-in one in this package.
 _COMMANDS: Final = {
+    "cost": "cost",
     "lineage": "lineage",
     "list": "list_",
     "recover": "recover",

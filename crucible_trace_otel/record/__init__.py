@@ -12,6 +12,8 @@
     a training run  training: TrainingRun and Epoch, built up from class to class:
                     _operation.Operation < _timed.Timed < _training_signals.TrainingSignals < _steps.Training < Epoch
                     Training < _checkpoints.Checkpoints, _conclusion.Concluded < TrainingRun
+    language models llm; _model_calls (what a call took: of inferences and decisions too) -> _usage (checked, priced)
+                    _sums (up to the operations around it)
     steps           _steps, _training_signals (beside them) -> _windows -> _rows (an open window), _totals
                     _policy, _abnormal (which steps are not as the others)
                     _keeping (where rows survive), _held (scalars on an accelerator), _living (who is open)

@@ -23,7 +23,7 @@ from crucible_trace_otel.semconv import attributes as attr
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
-__all__ = ["WindowMeter", "measure_event", "measure_span", "use_meter_provider"]
+__all__ = ["WindowMeter", "measure_call", "measure_event", "measure_span", "use_meter_provider"]
 
 _API = "opentelemetry.metrics._internal"
 _SECOND_NS = 1_000_000_000
@@ -69,6 +69,8 @@ _COUNTED = {events.STEP_ABNORMAL: metrics.CRUCIBLE_TRAINING_ABNORMAL_STEPS}
 """Events, or short spans, of which each counts one."""
 _NAMED = {spans.VALIDATION_RUN: attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE + "."}
 """Operation to the beginning of those of its attributes that are the user's own numbers."""
+
+_TOKEN_TYPES = {attr.GEN_AI_USAGE_INPUT_TOKENS: "input", attr.GEN_AI_USAGE_OUTPUT_TOKENS: "output"}
 
 _configured: "list[MeterProvider]" = []
 
@@ -248,3 +250,32 @@ def measure_event(name: str, attributes: Mapping[str, Any], span: Span) -> None:
     if meters is not None:
         metric = _COUNTED[name]
         meters.measure(metric, 1, meters.described(metric, attributes), trace_api.set_span_in_context(span))
+
+
+@guarded(nothing)
+def measure_call(span: Span, attributes: Mapping[str, Any], latency: float | None, first_token: float | None) -> None:
+    """Measure a call of a language model that nobody else measures.
+
+    Args:
+        span: The one that tells of it, which exemplars point to.
+        attributes: What that span says of it.
+        latency: Seconds it took; None where that is not known.
+        first_token: Seconds to the first token; None where that is not known.
+    """
+    meters = _meters()
+    if meters is None or not span.get_span_context().trace_flags.sampled:
+        return
+    context = trace_api.set_span_in_context(span)
+    known = {key: value for key, value in attributes.items() if value is not None}
+    measured = [
+        (metrics.CRUCIBLE_LLM_CALL_DURATION, latency, {}),
+        (metrics.CRUCIBLE_LLM_CALL_TIME_TO_FIRST_TOKEN, first_token, {}),
+        (metrics.CRUCIBLE_COST, known.get(attr.CRUCIBLE_COST_AMOUNT), {}),
+        *(
+            (metrics.CRUCIBLE_LLM_CALL_TOKENS, known.get(key), {attr.GEN_AI_TOKEN_TYPE: kind})
+            for key, kind in _TOKEN_TYPES.items()
+        ),
+    ]
+    for name, value, more in measured:
+        if value is not None:
+            meters.measure(name, value, {**meters.described(name, known), **more}, context)

@@ -27,6 +27,7 @@ from crucible_trace_otel.record._late import as_late, place_of
 from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, may_link, remember
 from crucible_trace_otel.record._metrics import measure_event, measure_span
 from crucible_trace_otel.record._recorded import Recorded
+from crucible_trace_otel.record._sums import summed_up
 from crucible_trace_otel.record._tracer import current_tracer
 from crucible_trace_otel.record._values import Repairs, clean, one_line
 from crucible_trace_otel.semconv import attributes as attr
@@ -45,7 +46,7 @@ F = TypeVar("F")
 _UNRECORDED = 1  # the start of an operation while nobody has set up a tracer provider
 _WHEN_STARTED = (
     *("event_id", "ended", "span", "_outer", "_context", "_previous", "_parent", "_causes"),
-    *("_started_at", "_clock_offset", "_last_child_end", "_process", "late", "_parts", "_part"),
+    *("_started_at", "_clock_offset", "_last_child_end", "_process", "late", "_parts", "_part", "_inside"),
 )
 
 
@@ -78,6 +79,7 @@ class Operation:
     _causes: Causes
     _parts: "RunParts | None" = None  # of the training run it is inside of, or is
     _part: "RunPart | None" = None
+    _inside: Any = None  # the sum of the calls of language models inside it, see `_sums`
     _started_at = _clock_offset = _last_child_end = _process = late = 0
 
     def __init__(
@@ -313,13 +315,8 @@ class Operation:
     @guarded(nothing)
     def _close(self, outcome: Outcome, error: BaseException | str | None) -> None:
         """Say how it ended; the exception itself only where no operation inside has said it."""
-        self.set(
-            {
-                attr.CRUCIBLE_OPERATION_RESULT: outcome.result,
-                attr.ERROR_TYPE: outcome.error_type,
-                **self._state(outcome),
-            }
-        )
+        ended = {attr.CRUCIBLE_OPERATION_RESULT: outcome.result, attr.ERROR_TYPE: outcome.error_type}
+        self.set({**ended, **self._state(outcome), **summed_up(self)})
         if outcome.is_error:
             self.span.set_status(Status(StatusCode.ERROR, outcome.description))
         if isinstance(error, BaseException):

@@ -14,6 +14,7 @@ from crucible_trace_otel.record._context import current_operation
 from crucible_trace_otel.record._files import ModelLoad, StoredFile, saved_at
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._links import Links, LinkTarget, LinkTargets, links_with
+from crucible_trace_otel.record._model_calls import ModelCall
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
@@ -22,7 +23,7 @@ from crucible_trace_otel.semconv.enums import LinkType
 __all__ = ["Deployment", "Inference", "deployment", "inference"]
 
 
-class Inference(Operation):
+class Inference(ModelCall):
     """One use of a served model."""
 
     operation_name = spans.INFERENCE

@@ -8,7 +8,7 @@ with crucible.reasoning_chain("choose a cache") as chain:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
@@ -16,14 +16,22 @@ from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._guard import forgiving, guarded
 from crucible_trace_otel.record._links import Links, LinkTarget, LinkTargets, links_with
+from crucible_trace_otel.record._model_calls import (
+    CALL_DETAILS,
+    CallDetails,
+    charge_of,
+    count_decision,
+    thinking_span,
+)
 from crucible_trace_otel.record._operation import Operation, record_moment
 from crucible_trace_otel.record._recorded import Recorded
-from crucible_trace_otel.record._values import one_line, printable, with_template
+from crucible_trace_otel.record._values import marks, one_line, printable, with_template
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.semconv.enums import LinkType
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Span
     from typing_extensions import Unpack
 
 __all__ = ["Decision", "DecisionDetails", "ReasoningChain", "reasoning_chain"]
@@ -37,11 +45,15 @@ class Decision(Recorded):
     """From 0 to 1; None where it is not known."""
 
 
-class DecisionDetails(TypedDict, total=False):
+class DecisionDetails(CallDetails, total=False):
     """What every verb of a chain takes by keyword, beside its `confidence` from 0 to 1 (None: not known).
 
-    A keyword that is not here is kept as metadata.
+    Of the call of a language model that the decision was taken in, it takes what `CallDetails` has. A keyword that is
+    not here is kept as metadata.
     """
+
+    thought_in: "LinkTarget | Span"
+    """The span of that call, or its record: linked as such, and what it took is not counted a second time."""
 
     reasoning: str
     """Why."""
@@ -159,6 +171,10 @@ class ReasoningChain(Operation):
     ) -> Decision:
         known = dict(details)
         causes = {key: known.pop(key, None) for key in ("parent", "depends_on", "links")}
+        call = {key: known.pop(key) for key in CALL_DETAILS & known.keys()}
+        thought_in = known.pop("thought_in", None)
+        if thought_in is not None:
+            causes["links"] = links_with({LinkType.THOUGHT_IN: thinking_span(thought_in)}, causes["links"])
         certain, refused = _confidence(confidence)
         attributes = {
             attr.CRUCIBLE_DECISION_TEXT: text,
@@ -172,7 +188,12 @@ class ReasoningChain(Operation):
         metadata = known.pop("metadata", None)
         named = {**(metadata if isinstance(metadata, Mapping) else {"metadata": metadata}), **known, **refused}
         attributes |= with_template(attr.CRUCIBLE_DECISION_METADATA_TEMPLATE, named)
+        charge = charge_of(call) if call else None
+        if charge is not None:
+            attributes |= {**charge.attributes, **marks(charge.repairs)}
         recorded = record_moment(self, name, text, attributes, **causes)
+        if charge is not None:
+            count_decision(self, recorded, charge, thought_in)
         return Decision(recorded.event_id, recorded.span_context, recorded.operation_name, recorded.about, certain)
 
 

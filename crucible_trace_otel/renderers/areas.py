@@ -34,6 +34,7 @@ COLOURS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 
 _AREAS: Final = {
     op.REASONING_CHAIN: "reasoning",
+    op.LLM_CALL: "reasoning",
     op.HYPOTHESIS_FORMED: "hypothesis",
     op.ALTERNATIVE_REJECTED: "rejected",
     op.CONSTRAINT_EVALUATED: "constraint",

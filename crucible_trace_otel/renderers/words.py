@@ -12,7 +12,7 @@ from typing import Any, Final
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.semconv.enums import Result, RunState, TrialState
-from crucible_trace_otel.trace.spans import TraceSpan
+from crucible_trace_otel.trace.spans import DECISIONS, TraceSpan
 
 __all__ = [
     "DECISIONS",
@@ -28,18 +28,6 @@ __all__ = [
     "tell",
     "tell_span",
 ]
-
-DECISIONS: Final = frozenset(
-    {
-        operations.HYPOTHESIS_FORMED,
-        operations.ALTERNATIVE_REJECTED,
-        operations.CONSTRAINT_EVALUATED,
-        operations.PATTERN_APPLIED,
-        operations.AMBIGUITY_FLAGGED,
-        operations.CONFIDENCE_UPDATED,
-    }
-)
-"""The operations that are a moment of reasoning; how long they took says nothing."""
 
 _LONGEST = 200
 _LONGEST_REASON = 100
@@ -212,6 +200,25 @@ def _facts(attributes: Mapping[str, Any]) -> list[str]:
         facts.append("best")
     if attributes.get(attr.CRUCIBLE_STAGE_CACHED):
         facts.append("cached")
+    return facts + _usage_facts(attributes)
+
+
+def _usage_facts(attributes: Mapping[str, Any]) -> list[str]:
+    """Of a call of a language model its tokens and cost; of what calls lie in, how many, and the cost of all."""
+    facts = []
+    calls = attributes.get(attr.CRUCIBLE_USAGE_TOTAL_CALL_COUNT)
+    if isinstance(calls, int):
+        facts.append(f"{calls:,} LLM {'call' if calls == 1 else 'calls'}")
+        costs = attributes.get(attr.CRUCIBLE_USAGE_TOTAL_COSTS, ())
+        facts += [plain(cost, 40) for cost in costs] if isinstance(costs, (tuple, list)) else []
+        unknown = attributes.get(attr.CRUCIBLE_USAGE_TOTAL_UNPRICED_COUNT)
+        return [*facts, f"{unknown:,} of unknown cost"] if isinstance(unknown, int) and unknown else facts
+    for key, way in ((attr.GEN_AI_USAGE_INPUT_TOKENS, "in"), (attr.GEN_AI_USAGE_OUTPUT_TOKENS, "out")):
+        if isinstance(attributes.get(key), int):
+            facts.append(f"{attributes[key]:,} tokens {way}")
+    exact = attributes.get(attr.CRUCIBLE_COST_EXACT)
+    if exact is not None:
+        facts.append(plain(f"{exact} {attributes.get(attr.CRUCIBLE_COST_CURRENCY, '')}", 40))
     return facts
 
 

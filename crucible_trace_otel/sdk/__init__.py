@@ -29,6 +29,7 @@ from opentelemetry import trace as trace_api
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.journal.sizes import TRACES
 from crucible_trace_otel.journal.writer import Sync
+from crucible_trace_otel.record._model_calls import use_prices
 from crucible_trace_otel.record._windows import keep_what_waits
 from crucible_trace_otel.sdk._handle import AT_EXIT, EXIT_S, FLUSH_S, Handle, Report
 from crucible_trace_otel.sdk._providers import connect, foreign_provider, own_provider
@@ -42,6 +43,8 @@ from crucible_trace_otel.sdk._upkeep import Upkeep
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
     from opentelemetry.metrics import MeterProvider
+
+    from crucible_trace_otel.prices import PriceTable
 
 __all__ = ["Handle", "Report", "configure", "flush", "shutdown"]
 
@@ -69,11 +72,13 @@ def configure(
     logger_provider: "LoggerProvider | None" = None,
     event_signal: str | None = None,
     resource_attributes: Mapping[str, Any] | None = None,
+    prices: "PriceTable | str | os.PathLike[str] | None" = None,
 ) -> Handle:
     """Say where what is recorded goes. Called again, the second call replaces the first.
 
     An argument beats its environment variable. A provider that was set up before is respected: it keeps its resource,
     sampler and exporters, and gets one more span processor; to send from it a second time, give `endpoint` itself.
+    The handle it returns has `flush()` and `shutdown()`, and is a context manager; at exit it ends within two seconds.
 
     Args:
         service_name: The role of this process (`OTEL_SERVICE_NAME`); the script's name when nobody says.
@@ -82,17 +87,13 @@ def configure(
         protocol: `http/protobuf` or `grpc` (`OTEL_EXPORTER_OTLP_PROTOCOL`); by the port when nobody says.
         headers: Sent with each request (`OTEL_EXPORTER_OTLP_HEADERS`).
         console: Whether operations are printed as they start and end (`CRUCIBLE_CONSOLE`).
-        ship: Who sends what the journal holds (`CRUCIBLE_SHIP`): `process`, one that outlives this one and reports its
-            crash; `thread`, one of this process; `off`, nobody, until `crucible-trace ship` does.
+        ship: Who sends (`CRUCIBLE_SHIP`): a `process` that outlives this one and reports its crash, `thread`, `off`.
         tracer_provider: A provider of your own to record through; OpenTelemetry's global one is left alone then.
         meter_provider: What numbers are measured through; the global one, if somebody set it, when nobody says.
         logger_provider: What takes log records; the global one, or one to the endpoint, when nobody says.
         event_signal: What events become (`CRUCIBLE_EVENT_SIGNAL`): `spans`, events of these; `logs`, records; `both`.
         resource_attributes: More about this process, added to `OTEL_RESOURCE_ATTRIBUTES`.
-
-    Returns:
-        A handle with `flush()` and `shutdown()`, which also is a context manager. At the end of the process it is
-        shut down by itself, within two seconds.
+        prices: What calls of language models are priced by (`CRUCIBLE_PRICES`): a `PriceTable`, or its JSON file.
 
     Raises:
         ConfigurationError: An argument cannot be used: one sentence names it, its value and the way out.
@@ -107,6 +108,7 @@ def configure(
         console=console,
         ship=ship,
         event_signal=event_signal,
+        prices=prices,
     )
     check_providers(meter_provider, logger_provider)
     with _lock:
@@ -145,6 +147,7 @@ def shutdown(timeout: float = EXIT_S) -> Report:
 
 def _recorder(settings: Settings, *, sends: bool) -> Recorder:
     TRACES.budget = settings.trace_budget
+    use_prices(settings.prices)
     console = None
     if settings.console:
         from crucible_trace_otel.renderers.console import ConsoleSpanProcessor  # noqa: PLC0415 - it loads rich

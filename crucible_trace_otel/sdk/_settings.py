@@ -7,12 +7,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from opentelemetry.sdk.trace import SpanLimits
 
-from crucible_trace_otel.errors import ConfigurationError, warn_once
+from crucible_trace_otel.errors import ConfigurationError, FormatError, warn_once
 from crucible_trace_otel.journal.files import make_private_directory
 from crucible_trace_otel.journal.sizes import DEFAULT_BUDGET, Budget
 from crucible_trace_otel.journal.writer import Sync
@@ -32,6 +32,9 @@ from crucible_trace_otel.sdk._variables import (
 )
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.ship.destination import TEXT_LIMIT
+
+if TYPE_CHECKING:
+    from crucible_trace_otel.prices import PriceTable
 
 __all__ = [
     "COMPRESSIONS",
@@ -109,6 +112,8 @@ class Settings:
     """Where log records of ours are sent; None for nowhere."""
     metrics: Target | None
     """Where metrics of ours are sent; None for nowhere."""
+    prices: "PriceTable | None" = None
+    """What calls of language models are priced by."""
 
 
 def read_settings(
@@ -122,6 +127,7 @@ def read_settings(
     console: bool | None,
     ship: str | None = None,
     event_signal: str | None = None,
+    prices: "PriceTable | str | os.PathLike[str] | None" = None,
 ) -> Settings:
     """Check the arguments and the environment.
 
@@ -155,6 +161,7 @@ def read_settings(
         event_signal=events_become,
         logs=None if events_become == "spans" else _target(endpoint, protocol, "LOGS", by_default="otlp"),
         metrics=_target(endpoint, protocol, "METRICS", by_default="none"),
+        prices=_prices(prices),
     )
 
 
@@ -253,6 +260,23 @@ def _event_signal(given: str | None) -> EventSignal:
         if said == signal:
             return signal
     raise ConfigurationError(f"event_signal={given!r} is nothing that events become; use 'spans', 'logs' or 'both'.")
+
+
+def _prices(given: "PriceTable | str | os.PathLike[str] | None") -> "PriceTable | None":
+    said = os.environ.get("CRUCIBLE_PRICES", "").strip() if given is None else given
+    if not said:
+        return None
+    from crucible_trace_otel.prices import PriceTable  # noqa: PLC0415 - loaded when needed
+
+    if isinstance(said, PriceTable):
+        return said
+    try:
+        return PriceTable.read(said)
+    except FormatError as error:
+        if given is not None:
+            raise ConfigurationError(f"prices={given!r}: {error}") from error
+        warn_once(f"CRUCIBLE_PRICES={said}", f"The variable CRUCIBLE_PRICES: {error} No cost is known.")
+        return None
 
 
 def _target(endpoint: str | None, protocol: str | None, signal: Signal, *, by_default: str) -> Target | None:

@@ -129,11 +129,14 @@ CRUCIBLE_COST_AMOUNT: Final = "crucible.cost.amount"
 CRUCIBLE_COST_CURRENCY: Final = "crucible.cost.currency"
 """Currency of the cost, as in ISO 4217."""
 
+CRUCIBLE_COST_EXACT: Final = "crucible.cost.exact"
+"""The same amount in decimal digits; sums of these are exact."""
+
 CRUCIBLE_COST_PRICE_TABLE_VERSION: Final = "crucible.cost.price_table.version"
 """Version of the price table that the cost was computed with."""
 
 CRUCIBLE_COST_UNKNOWN_COUNT: Final = "crucible.cost.unknown.count"
-"""How many calls have no known price and are not in the amount."""
+"""1 on a call whose cost is not known, 0 on one whose cost is."""
 
 CRUCIBLE_DATASET_NAME: Final = "crucible.dataset.name"
 """Name of the data set."""
@@ -338,6 +341,12 @@ CRUCIBLE_LINK_REASON: Final = "crucible.link.reason"
 
 CRUCIBLE_LINK_TYPE: Final = "crucible.link.type"
 """How the span that holds the link stands to the span it points at."""
+
+CRUCIBLE_LLM_LATENCY: Final = "crucible.llm.latency"
+"""Seconds from the request to the end of the answer, as the caller measured them."""
+
+CRUCIBLE_LLM_REFUSED: Final = "crucible.llm.refused"
+"""What was given of a call and is no count, duration or amount, each `name: value`; it is in no sum."""
 
 CRUCIBLE_METRIC_NAME: Final = "crucible.metric.name"
 """Name of the user's metric that one point of `crucible.training.metric` belongs to."""
@@ -608,6 +617,43 @@ CRUCIBLE_TUNING_TRIAL_STATE: Final = "crucible.tuning.trial.state"
 CRUCIBLE_TUNING_VALUE: Final = "crucible.tuning.value"
 """Value of the objective; of a study, that of its best trial."""
 
+CRUCIBLE_USAGE_TOTAL_CACHE_READ_INPUT_TOKENS: Final = "crucible.usage.total.cache_read.input_tokens"
+"""Of the tokens they read, those that came from a cache."""
+
+CRUCIBLE_USAGE_TOTAL_CACHE_WRITE_INPUT_TOKENS: Final = "crucible.usage.total.cache_write.input_tokens"
+"""Of the tokens they read, those that were put into a cache."""
+
+CRUCIBLE_USAGE_TOTAL_CALL_COUNT: Final = "crucible.usage.total.call.count"
+"""How many calls of language models were recorded inside the operation.
+
+The attributes `crucible.usage.total.*` are sums of what lies inside an operation, those of single calls have other
+names: a viewer that adds up `gen_ai.usage.*` or `crucible.cost.*` over spans counts nothing twice.
+"""
+
+CRUCIBLE_USAGE_TOTAL_COST: Final = "crucible.usage.total.cost"
+"""What these calls cost, where all have one currency; rounded to a double."""
+
+CRUCIBLE_USAGE_TOTAL_COSTS: Final = "crucible.usage.total.costs"
+"""What these calls cost, exactly, one sum for each currency."""
+
+CRUCIBLE_USAGE_TOTAL_CURRENCY: Final = "crucible.usage.total.currency"
+"""Currency of that cost, as in ISO 4217."""
+
+CRUCIBLE_USAGE_TOTAL_INPUT_TOKENS: Final = "crucible.usage.total.input_tokens"
+"""Tokens that these calls read, those from a cache too."""
+
+CRUCIBLE_USAGE_TOTAL_OUTPUT_TOKENS: Final = "crucible.usage.total.output_tokens"
+"""Tokens that these calls wrote, those of thinking too."""
+
+CRUCIBLE_USAGE_TOTAL_REASONING_OUTPUT_TOKENS: Final = "crucible.usage.total.reasoning.output_tokens"
+"""Of the tokens they wrote, those of thinking."""
+
+CRUCIBLE_USAGE_TOTAL_UNCOUNTED_COUNT: Final = "crucible.usage.total.uncounted.count"
+"""How many of these calls did not say how many tokens they read and wrote."""
+
+CRUCIBLE_USAGE_TOTAL_UNPRICED_COUNT: Final = "crucible.usage.total.unpriced.count"
+"""How many of these calls have no known cost and are in no amount."""
+
 CRUCIBLE_WINDOW_ARRAY_TEMPLATE: Final = "crucible.window.array"
 """All values of a column, for what draws arrays; only where it was asked for."""
 
@@ -701,11 +747,20 @@ GEN_AI_RESPONSE_ID: Final = "gen_ai.response.id"
 GEN_AI_RESPONSE_MODEL: Final = "gen_ai.response.model"
 """Model that answered."""
 
+GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+"""Seconds from the request to the first part of a streamed answer."""
+
 GEN_AI_TOKEN_TYPE: Final = "gen_ai.token.type"
 """Whether tokens were read, `input`, or written, `output`."""
 
+GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+"""Of the tokens it read, those that came from a cache."""
+
+GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
+"""Of the tokens it read, those that were put into a cache."""
+
 GEN_AI_USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
-"""Tokens that the model read."""
+"""Tokens that the model read, those from a cache too."""
 
 GEN_AI_USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 """Tokens that the model wrote."""

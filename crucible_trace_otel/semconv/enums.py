@@ -236,6 +236,9 @@ class RepairReason:
     IDENTIFIER: Final = "identifier"
     """A trace or span id was zero, too wide or no number."""
 
+    MEASUREMENT: Final = "measurement"
+    """A count, duration or amount was negative, not finite or no number, and was left out."""
+
 
 class Result:
     """Values of `crucible.operation.result`.

@@ -21,6 +21,12 @@ CRUCIBLE_LLM_CALL_DURATION: Final = "crucible.llm.call.duration"
 Only for calls that no GenAI instrumentation measures; its own metrics stand, and nothing is counted twice.
 """
 
+CRUCIBLE_LLM_CALL_TIME_TO_FIRST_TOKEN: Final = "crucible.llm.call.time_to_first_token"
+"""Time from the request to the first token of the answer.
+
+Only for calls that no GenAI instrumentation measures; its own metrics stand, and nothing is counted twice.
+"""
+
 CRUCIBLE_LLM_CALL_TOKENS: Final = "crucible.llm.call.tokens"
 """Tokens used in calls of a language model.
 

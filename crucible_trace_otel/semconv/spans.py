@@ -81,6 +81,12 @@ HYPOTHESIS_FORMED: Final = "hypothesis_formed"
 INFERENCE: Final = "inference"
 """A model was asked for an answer."""
 
+LLM_CALL: Final = "llm_call"
+"""A call of a language model that no GenAI instrumentation records.
+
+Where one does, its span counts; of spans with usage that lie in one another only the innermost does.
+"""
+
 MODEL_LOAD: Final = "model_load"
 """A model was read for serving."""
 

@@ -7,4 +7,5 @@ Where to look:
     lineage         provenance (what rests on what) -> subjects (what is asked about), lineage (a model's life)
     plans           plans (what was planned, what ran)
     steps           steps (windows unfolded) -> columns, attempts (which steps count), tables (numpy, CSV, ...)
+    language models usage (tokens and cost of each call, added up)
 """

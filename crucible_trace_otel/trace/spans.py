@@ -11,6 +11,7 @@ from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.semconv.enums import RunState
 
 __all__ = [
+    "DECISIONS",
     "NAMING",
     "Status",
     "Trace",
@@ -38,6 +39,18 @@ NAMING: Final = frozenset(
     }
 )
 """The operations a person would call a trace after."""
+
+DECISIONS: Final = frozenset(
+    {
+        operations.HYPOTHESIS_FORMED,
+        operations.ALTERNATIVE_REJECTED,
+        operations.CONSTRAINT_EVALUATED,
+        operations.PATTERN_APPLIED,
+        operations.AMBIGUITY_FLAGGED,
+        operations.CONFIDENCE_UPDATED,
+    }
+)
+"""The operations that are a moment of reasoning; how long they took says nothing."""
 
 _STARTED: Final = frozenset(
     name for name in vars(operations).values() if isinstance(name, str) and name.endswith("_started")

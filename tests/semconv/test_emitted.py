@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from decimal import Decimal
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -114,6 +115,7 @@ def record_everything(folder) -> None:
             raise ValueError("boom")
 
     record_a_plan()
+    record_calls_of_language_models()
     record_a_run_of_several_traces()
 
 
@@ -138,6 +140,24 @@ def record_a_plan() -> None:
     assert str(result.error) == "for good"
     with crucible.experiment("by hand", version="2") as experiment:
         experiment.set_verdict("good")
+
+
+def record_calls_of_language_models() -> None:
+    used = {"input": 9, "output": 4, "cached": 2, "cache_write": 1, "reasoning": 3}
+    names = {"response_model": "m-1", "response_id": "r", "conversation_id": "c", "agent": "a", "agent_id": "1"}
+    table = crucible.PriceTable("1", "USD", (crucible.Price("m", "p", *[Decimal(1)] * 5),))
+    with crucible.reasoning_chain("asked") as chain:
+        with crucible.llm_call("m", provider="p") as call:
+            call.first_token()
+            call.record_usage(used, prices=table, **names)
+        chain.form_hypothesis("told", thought_in=call, model="m")
+        chain.apply_pattern(
+            "priced", usage=used, cost="0.5", currency="EUR", latency=1, model="m", provider="p", **names
+        )
+        chain.flag_ambiguity("odd", usage={"input": -1}, latency="long", time_to_first_token=-1)
+        crucible.record_llm_call("m", provider="p", usage=used, prices=table, latency=1, time_to_first_token=1)
+        with crucible.inference("asked") as inference:
+            inference.record_usage(used, model="m", provider="p", prices=table)
 
 
 def record_a_run_of_several_traces() -> None:
@@ -206,3 +226,7 @@ def test_every_link_carries_the_attributes_of_the_convention(spans):
     assert links
     for link in links:
         check(link.attributes, {"crucible.link.type": "required"}, "link")
+
+
+def test_the_link_to_the_call_of_a_decision_is_among_what_is_recorded(spans):
+    assert "thought_in" in {link.attributes["crucible.link.type"] for span in spans for link in span.links}

@@ -27,7 +27,7 @@ OPERATIONS = (
     | words(
         """
     step_segment checkpoint_save checkpoint_load model_save model_load inference a_b_test policy_update
-    experience_sample feedback collective barrier progress run_index hyperparameter_tuned
+    experience_sample feedback collective barrier progress run_index hyperparameter_tuned llm_call
     """
     )
 )
@@ -64,8 +64,8 @@ METRICS = words(
     crucible.training.loss crucible.training.learning_rate crucible.training.gradient.norm crucible.training.metric
     crucible.training.steps crucible.training.samples crucible.training.tokens crucible.training.abnormal_steps
     crucible.stage.duration crucible.inference.duration crucible.checkpoint.duration crucible.checkpoint.io
-    crucible.llm.call.duration crucible.llm.call.tokens crucible.cost crucible.recorder.records
-    crucible.recorder.duration crucible.ship.backlog
+    crucible.llm.call.duration crucible.llm.call.time_to_first_token crucible.llm.call.tokens crucible.cost
+    crucible.recorder.records crucible.recorder.duration crucible.ship.backlog
     """
 )
 
@@ -77,7 +77,8 @@ VALUE_SETS = {
     "RunState": "running completed failed interrupted cancelled",
     "Result": "success failure error timeout cancellation skip",
     "WindowReason": "count time abnormal layout end",
-    "RepairReason": "integer surrogate cycle depth unprintable summarised on_device bytes type time identifier",
+    "RepairReason": "integer surrogate cycle depth unprintable summarised on_device bytes type time identifier "
+    "measurement",
     "TrialState": "completed pruned failed",
     "HistorySource": "rows csv keras transformers",
     "HistoryTimes": "recorded partial none",
@@ -133,7 +134,10 @@ _ATTRIBUTES = """
 @collective: name size participant.count wait
 @clock: offset
 @experiment: id name hypothesis plan.sha256 plan.version plan.stages plan.not_reached condition
-@cost: amount currency price_table.version unknown.count
+@llm: latency refused
+@cost: amount exact currency price_table.version unknown.count
+@usage.total: call.count input_tokens output_tokens cache_read.input_tokens cache_write.input_tokens
+@usage.total: reasoning.output_tokens uncounted.count unpriced.count costs cost currency
 @truncated: keys lengths sha256s
 @dropped: count reason
 @repaired: keys reasons
