@@ -34,12 +34,20 @@ from crucible_trace_otel.record.deployment import Deployment, Inference, deploym
 from crucible_trace_otel.record.facts import Dataset, Model
 from crucible_trace_otel.record.pipeline import Pipeline, Stage, pipeline, stage
 from crucible_trace_otel.record.reasoning import Decision, ReasoningChain, reasoning_chain
+from crucible_trace_otel.record.reinforcement import Episode, PolicyUpdate, episode
 from crucible_trace_otel.record.training import Epoch, TrainingRun, training_run
 from crucible_trace_otel.record.tuning import Trial, TuningStudy, tuning_study
 from crucible_trace_otel.record.validation import ValidationRun
 
 if TYPE_CHECKING:
     from crucible_trace_otel.journal.processor import JournalSpanProcessor
+    from crucible_trace_otel.record.feedback import (
+        FeedbackTarget,
+        feedback_token,
+        read_feedback_token,
+        record_evaluation,
+        record_feedback,
+    )
     from crucible_trace_otel.record.history import record_history
     from crucible_trace_otel.renderers import render
     from crucible_trace_otel.sdk import Handle, Report, configure, flush, shutdown
@@ -54,7 +62,9 @@ __all__ = [
     "Dataset",
     "Decision",
     "Deployment",
+    "Episode",
     "Epoch",
+    "FeedbackTarget",
     "FormatError",
     "Handle",
     "Inference",
@@ -64,6 +74,7 @@ __all__ = [
     "NotFoundError",
     "Operation",
     "Pipeline",
+    "PolicyUpdate",
     "ReasoningChain",
     "Recorded",
     "Report",
@@ -80,11 +91,16 @@ __all__ = [
     "configure",
     "current_operation",
     "deployment",
+    "episode",
+    "feedback_token",
     "flush",
     "inference",
     "open_store",
     "pipeline",
+    "read_feedback_token",
     "reasoning_chain",
+    "record_evaluation",
+    "record_feedback",
     "record_history",
     "render",
     "shutdown",
@@ -96,12 +112,17 @@ __all__ = [
 
 _LAZY = {
     "causes": "crucible_trace_otel.trace.causality",
+    "FeedbackTarget": "crucible_trace_otel.record.feedback",
     "Handle": "crucible_trace_otel.sdk",
     "JournalSpanProcessor": "crucible_trace_otel.journal.processor",
     "Report": "crucible_trace_otel.sdk",
     "configure": "crucible_trace_otel.sdk",
+    "feedback_token": "crucible_trace_otel.record.feedback",
     "flush": "crucible_trace_otel.sdk",
     "open_store": "crucible_trace_otel.store",
+    "read_feedback_token": "crucible_trace_otel.record.feedback",
+    "record_evaluation": "crucible_trace_otel.record.feedback",
+    "record_feedback": "crucible_trace_otel.record.feedback",
     "record_history": "crucible_trace_otel.record.history",
     "render": "crucible_trace_otel.renderers",
     "shutdown": "crucible_trace_otel.sdk",
