@@ -21,7 +21,7 @@ _SHOWN_FIRST: Final = 6
 _SHOWN_LAST: Final = 5
 _MOST_ALIKE: Final = 2
 _MOST_EVENTS: Final = 5
-_WINDOWS: Final = (events.STEPS_RECORDED, events.GRADIENT_COMPUTED)
+_WINDOWS: Final = (events.STEPS_RECORDED, events.GRADIENT_COMPUTED, events.REWARD_RECEIVED)
 _DEEPEST_GUIDE: Final = 30
 
 UNFINISHED: Final = "(still running, or its process ended without a word)"
@@ -270,6 +270,9 @@ def _event(event: TraceEvent) -> str:
     about = event.attributes.get(attr.CRUCIBLE_ABOUT, "")
     if attr.EXCEPTION_TYPE in event.attributes:
         about = f"{event.attributes[attr.EXCEPTION_TYPE]}: {event.attributes.get(attr.EXCEPTION_MESSAGE, '')}"
+    judged = (attr.GEN_AI_EVALUATION_NAME, attr.GEN_AI_EVALUATION_SCORE_VALUE, attr.GEN_AI_EVALUATION_SCORE_LABEL)
+    if event.name == events.GEN_AI_EVALUATION_RESULT:
+        about = " ".join(number(event.attributes[key]) for key in judged if key in event.attributes)
     return quoted(event.name, str(about))
 
 
