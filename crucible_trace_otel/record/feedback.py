@@ -81,14 +81,13 @@ def record_feedback(
         source: `human`, or `automatic` where a program judges.
     """
     number, word, repairs = _score_and_label(score, label)
-    about = [*([] if word is None else [word]), *([] if number is None else [f"score {short(number)}"])]
     attributes = {
         attr.CRUCIBLE_FEEDBACK_SOURCE: printable(source),
         attr.CRUCIBLE_FEEDBACK_SCORE: number,
         attr.CRUCIBLE_FEEDBACK_LABEL: word,
         attr.CRUCIBLE_FEEDBACK_COMMENT: None if comment is None else printable(comment),
     }
-    subject = ", ".join(about) or (one_line(comment) if comment is not None else "feedback")
+    subject = ", ".join(_in_words(number, word)) or (one_line(comment) if comment is not None else "feedback")
     return _Feedback(subject, target, attributes, repairs).keep()
 
 
@@ -131,8 +130,8 @@ def record_evaluation(
         attr.CRUCIBLE_FEEDBACK_SCORE: number,
         attr.CRUCIBLE_FEEDBACK_LABEL: word,
     }
-    said = [printable(name), *([] if number is None else [short(number)]), *([] if word is None else [word])]
-    _Feedback(" ".join(said), target, attributes, repairs).keep(evaluation)
+    subject = ", ".join([printable(name), *_in_words(number, word)])
+    _Feedback(subject, target, attributes, repairs).keep(evaluation)
 
 
 class _Feedback(Operation):
@@ -192,6 +191,10 @@ def _brought_by(judged: Linkable | SpanContext | None) -> dict[str, LinkTarget]:
     there = judged.span_context if judged is not None and not isinstance(judged, SpanContext) else judged
     is_elsewhere = here.is_valid and (there is None or here.trace_id != there.trace_id)
     return {LinkType.CAUSED_BY: around} if is_elsewhere else {}
+
+
+def _in_words(score: float | None, label: str | None) -> list[str]:
+    return [*([] if label is None else [label]), *([] if score is None else [f"score {short(score)}"])]
 
 
 def _score_and_label(score: Any, label: Any) -> tuple[float | None, str | None, dict[str, str]]:

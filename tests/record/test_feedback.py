@@ -296,7 +296,7 @@ def test_an_evaluation_lies_on_what_is_open_else_on_feedback(recorded: Recording
     assert said(by_token)[attr.CRUCIBLE_FEEDBACK_SOURCE] == "automatic"
     assert recorded.trees()[-1] == node(
         "feedback",
-        "tone 0.25",
+        "tone, score 0.25",
         events=[events.GEN_AI_EVALUATION_RESULT],
         links=["feedback_on: inference: answer"],
     )
