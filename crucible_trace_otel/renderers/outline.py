@@ -21,6 +21,7 @@ _SHOWN_FIRST: Final = 6
 _SHOWN_LAST: Final = 5
 _MOST_ALIKE: Final = 2
 _MOST_EVENTS: Final = 5
+_MOST_LINKS: Final = 8
 _WINDOWS: Final = (events.STEPS_RECORDED, events.GRADIENT_COMPUTED, events.REWARD_RECEIVED)
 _DEEPEST_GUIDE: Final = 30
 
@@ -195,11 +196,14 @@ def _details(trace: Trace, span: TraceSpan, alike: int | None) -> list[tuple[Rol
     """
     traces = dict.fromkeys(trace.trace_ids, trace)
     words: list[tuple[Role, str]] = [("reason", reason) for reason in reasons(span)]
+    links = causal_links(span) if alike != 0 else ()
     same = f"  (the same for {alike} more {plural(alike, span.name)})" if alike else ""
     words += [
         ("link", f"↳ {plain(link.type or 'link')} {link_target(traces, span, link)}{same}")
-        for link in (causal_links(span) if alike != 0 else ())
+        for link in links[:_MOST_LINKS]
     ]
+    if len(links) > _MOST_LINKS:
+        words.append(("note", f"… {len(links) - _MOST_LINKS} more links"))
     unknown = span.attributes.get(attr.CRUCIBLE_DEPENDENCY_UNKNOWN, ())
     words += [
         ("problem", f'↳ "{plain(name)}" was never recorded')
