@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from statistics import fmean
+from math import fsum
 from typing import Any, NamedTuple
 
 from opentelemetry.trace import SpanContext
@@ -72,7 +72,7 @@ def _mean(priorities: Any) -> float | None:
     if on_host is None or isinstance(on_host, str):
         return None
     values = list(islice(on_host, _MOST_LOOKED_AT))
-    return fmean(values) if values else None
+    return fsum(values) / len(values) if values else None
 
 
 def _each(given: Any) -> Iterator[Any]:

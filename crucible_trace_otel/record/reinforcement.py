@@ -7,7 +7,7 @@ with crucible.training_run("grid world") as run:
     run.update_policy("8", sampled_from=batch, loss=0.3)
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from types import MappingProxyType
 from typing import Any
@@ -250,6 +250,14 @@ class Episode(Stepping, Learning):
             *names: Of other numbers of each step.
         """
         return self._step_recorder(_REWARD, *names)
+
+    def _tell_late(self, name: str, attributes: Mapping[str, Any]) -> None:
+        """With the reward by its own name: no window holds it."""
+        known = {
+            attr.CRUCIBLE_EPISODE_INDEX: self.index,
+            attr.CRUCIBLE_REWARD_VALUE: attributes.get(f"{attr.CRUCIBLE_WINDOW_LAST_TEMPLATE}.{_REWARD}"),
+        }
+        super()._tell_late(name, {**attributes, **known})
 
     def _before_end(self) -> None:
         """Close its windows, and say how long it was and what it came to."""

@@ -177,7 +177,8 @@ def test_a_reward_after_the_end_is_kept_by_what_is_around(recorded: Recording, w
         episode.record_reward(1.5)
     (late,) = recorded.one("stage around").events
     assert late.name == events.RECORDED_LATE
-    assert late.attributes[f"{attr.CRUCIBLE_WINDOW_LAST_TEMPLATE}.reward"] == 1.5
+    assert late.attributes[attr.CRUCIBLE_REWARD_VALUE] == 1.5
+    assert late.attributes[attr.CRUCIBLE_EPISODE_INDEX] == 0
     assert warned == ["episode 'episode 0' has ended: what is recorded on it afterwards is kept on stage 'around'."]
 
 
@@ -257,6 +258,21 @@ def test_nothing_is_recorded_and_nothing_raised_without_a_provider() -> None:
             update.record_metric(loss=1)
             update.apply_online_update()
     assert episode.index == 0
+
+
+def test_episodes_of_a_run_of_several_traces_are_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRUCIBLE_TRACE_SPANS", "5")
+    with crucible.configure(journal=tmp_path / "j", ship="off"), crucible.training_run("r", run_id="one") as run:
+        for index in range(12):
+            with run.episode() as episode:
+                for reward in range(3):
+                    episode.record_reward(index + reward)
+    trace = crucible.open_store(tmp_path / "j").get("one")
+    assert len(trace.trace_ids) > 1
+    rows = crucible.step_rows(trace, REWARDS).rows
+    assert [(row["episode"], row["reward"]) for row in rows] == [
+        (index, index + reward) for index in range(12) for reward in range(3)
+    ]
 
 
 KILLED = """
