@@ -15,6 +15,7 @@ from recording import SIX, Dropping
 from timing import Comparison, compare, timed
 
 import crucible_trace_otel as crucible
+from crucible_trace_otel.semconv import events
 from crucible_trace_otel.trace.steps import step_rows
 
 __all__ = ["training"]
@@ -42,6 +43,7 @@ def training(directory: Path, steps: int = STEPS, paced: int = PACED) -> list[Co
             store.compared("`record_step`, the call alone", _by_name, IN_A_WINDOW),
             store.compared("`step_recorder`, the call alone", _by_position, IN_A_WINDOW),
             _paced(paced),
+            _rewarded(directory / "steps", steps // EPOCHS),
         ]
     store.directory = directory / "measured"
     meters = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
@@ -125,6 +127,39 @@ class _Steps:
             with self.plain.start_as_current_span("epoch") as span:
                 taken += timed(lambda: _plain(span, each))
         return taken
+
+
+def _rewarded(journal: Path, each: int) -> Comparison:
+    """Steps of ten episodes with their reward and five other numbers, each read back, against those of epochs."""
+    loss, accuracy, rate, norm, tokens, seconds = SIX.values()
+
+    def rewards(episode: crucible.Episode) -> None:
+        for _ in range(each):
+            episode.record_reward(loss, accuracy=accuracy, rate=rate, norm=norm, tokens=tokens, seconds=seconds)
+
+    def ours() -> int:
+        taken = 0
+        with crucible.training_run("rewards") as run:
+            runs.append(run.run_id)
+            for _ in range(EPOCHS):
+                with run.episode() as episode:
+                    taken += timed(partial(rewards, episode))
+        return taken
+
+    def theirs() -> int:
+        taken = 0
+        with crucible.training_run("steps") as run:
+            for epoch in run.epochs(EPOCHS):
+                taken += timed(partial(_by_name(epoch), each))
+        return taken
+
+    runs: list[str] = []
+    result = compare("step: `record_reward` with 5 more numbers", each * EPOCHS, ours, theirs, "`record_step` with 6")
+    kept = len(step_rows(crucible.open_store(journal).get(runs[0]), events.REWARD_RECEIVED))
+    if kept != each * EPOCHS:
+        raise ValueError(f"{each * EPOCHS} rewards recorded, {kept} read back")
+    result.kept = f"{kept:,} of {each * EPOCHS:,}"
+    return result
 
 
 def _paced(steps: int) -> Comparison:

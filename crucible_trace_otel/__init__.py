@@ -35,6 +35,7 @@ from crucible_trace_otel.record.experiment import Experiment, experiment
 from crucible_trace_otel.record.facts import Dataset, Model
 from crucible_trace_otel.record.pipeline import Pipeline, Stage, pipeline, stage
 from crucible_trace_otel.record.reasoning import Decision, ReasoningChain, reasoning_chain
+from crucible_trace_otel.record.reinforcement import Episode, PolicyUpdate, episode
 from crucible_trace_otel.record.training import Epoch, TrainingRun, training_run
 from crucible_trace_otel.record.tuning import Trial, TuningStudy, tuning_study
 from crucible_trace_otel.record.validation import ValidationRun
@@ -43,6 +44,13 @@ if TYPE_CHECKING:
     from crucible_trace_otel.journal.processor import JournalSpanProcessor
     from crucible_trace_otel.plan import read_plan
     from crucible_trace_otel.prices import Price, PriceTable
+    from crucible_trace_otel.record.feedback import (
+        FeedbackTarget,
+        feedback_token,
+        read_feedback_token,
+        record_evaluation,
+        record_feedback,
+    )
     from crucible_trace_otel.record.history import record_history
     from crucible_trace_otel.record.llm import LlmCall, llm_call, record_llm_call
     from crucible_trace_otel.renderers import render
@@ -63,8 +71,10 @@ __all__ = [
     "Dataset",
     "Decision",
     "Deployment",
+    "Episode",
     "Epoch",
     "Experiment",
+    "FeedbackTarget",
     "FormatError",
     "Handle",
     "Inference",
@@ -76,6 +86,7 @@ __all__ = [
     "Operation",
     "Pipeline",
     "PlanResult",
+    "PolicyUpdate",
     "Price",
     "PriceTable",
     "ReasoningChain",
@@ -97,7 +108,9 @@ __all__ = [
     "configure",
     "current_operation",
     "deployment",
+    "episode",
     "experiment",
+    "feedback_token",
     "flush",
     "inference",
     "lineage",
@@ -105,8 +118,11 @@ __all__ = [
     "open_store",
     "pipeline",
     "planned_stages",
+    "read_feedback_token",
     "read_plan",
     "reasoning_chain",
+    "record_evaluation",
+    "record_feedback",
     "record_history",
     "record_llm_call",
     "render",
@@ -120,6 +136,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "FeedbackTarget": "crucible_trace_otel.record.feedback",
     "Handle": "crucible_trace_otel.sdk",
     "JournalSpanProcessor": "crucible_trace_otel.journal.processor",
     "LlmCall": "crucible_trace_otel.record.llm",
@@ -132,12 +149,16 @@ _LAZY = {
     "TokenUsage": "crucible_trace_otel.tokens",
     "causes": "crucible_trace_otel.trace.causality",
     "configure": "crucible_trace_otel.sdk",
+    "feedback_token": "crucible_trace_otel.record.feedback",
     "flush": "crucible_trace_otel.sdk",
     "lineage": "crucible_trace_otel.trace.lineage",
     "llm_call": "crucible_trace_otel.record.llm",
     "open_store": "crucible_trace_otel.store",
     "planned_stages": "crucible_trace_otel.trace.plans",
+    "read_feedback_token": "crucible_trace_otel.record.feedback",
     "read_plan": "crucible_trace_otel.plan",
+    "record_evaluation": "crucible_trace_otel.record.feedback",
+    "record_feedback": "crucible_trace_otel.record.feedback",
     "record_history": "crucible_trace_otel.record.history",
     "record_llm_call": "crucible_trace_otel.record.llm",
     "render": "crucible_trace_otel.renderers",

@@ -147,6 +147,7 @@ class Event(Signal):
     liftable: bool
     severity: str
     foreign: bool
+    upstream: bool
 
     @property
     def alias_of(self) -> str | None:

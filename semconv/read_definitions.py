@@ -164,7 +164,7 @@ class DefinitionReader:
         fields.what = f"the event `{name}`"
         extras = self._extras(fields, ("signal", "operation", "boundary", "liftable", "severity", "foreign"))
         for key in ("signal", "operation"):
-            if extras.node(key) is None:
+            if extras.node(key) is None and not self.upstream:
                 fields.refuse(
                     "annotations", f"{fields.what} has no {key}; add it in `annotations: {{crucible: {{{key}: ...}}}}`"
                 )
@@ -175,6 +175,7 @@ class DefinitionReader:
             liftable=extras.flag("liftable"),
             severity=extras.choice("severity", SEVERITIES, SEVERITIES[0]),
             foreign=extras.flag("foreign"),
+            upstream=self.upstream,
             brief=fields.sentence("brief"),
             note=fields.text("note"),
             stability=fields.choice("stability", STABILITIES, STABILITIES[0]),

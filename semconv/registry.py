@@ -17,6 +17,7 @@ FILE_FORMAT = "definition/2"
 _Definition = TypeVar("_Definition", Attribute, Group, Span, Event, Metric)
 
 SECTIONS = ("attributes", "attribute_groups", "spans", "events", "metrics")
+UPSTREAM_SECTIONS = ("attributes", "events")
 
 
 def load(model: Path) -> tuple[Registry, Refusals]:
@@ -96,7 +97,7 @@ class _Loading:
         if not upstream:
             first = path.read_text(encoding="utf-8").partition("\n")[0]
             self.areas[path.stem] = first.removeprefix("#").strip() if first.startswith("#") else path.stem
-        sections = SECTIONS[:1] if upstream else SECTIONS
+        sections = UPSTREAM_SECTIONS if upstream else SECTIONS
         fields = Fields(root, "the file", self.refusals, ("file_format",), sections)
         fields.choice("file_format", (FILE_FORMAT,), FILE_FORMAT)
         reader = DefinitionReader(path.stem, upstream, self.refusals)

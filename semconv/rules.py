@@ -69,11 +69,19 @@ def _names(registry: Registry, refusals: Refusals) -> None:
             foreign = f"the span `{span.type}` is in a namespace that is not ours"
             refusals.add(span.place, f"{foreign}; call it `{SPAN_NAMESPACE}{name}`")
     for name, event in registry.events.items():
-        if "." in name:
-            foreign = f"the event `{name}` is in a namespace that is not ours"
-            refusals.add(event.place, f"{foreign}; an event of ours is one word such as `early_stopped`")
-        else:
-            _word(name, "event", event.place, refusals)
+        _event_name(name, event, refusals)
+
+
+def _event_name(name: str, event: Event, refusals: Refusals) -> None:
+    if event.upstream:
+        _name(name, "event", event.place, refusals)
+        if "." not in name:
+            refusals.add(event.place, f"the event `{name}` is ours; define it in the model")
+    elif "." in name:
+        foreign = f"the event `{name}` is in a namespace that is not ours"
+        refusals.add(event.place, f"{foreign}; an event of ours is one word such as `early_stopped`")
+    else:
+        _word(name, "event", event.place, refusals)
 
 
 def _ours(name: str, kind: str, place: Place, refusals: Refusals) -> None:

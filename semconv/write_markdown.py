@@ -105,19 +105,24 @@ def _index(registry: Registry, calls: Sequence[Call]) -> str:
         for a in sorted(registry.attributes.values(), key=_key)
         if a.upstream
     ]
+    happened = [(_link(event, "event"), event.brief) for event in _sorted(events) if not event.upstream]
+    reused_events = [
+        (f"`{event.name}`", event.brief, _code_list(registry.uses(event.references)), event.stability)
+        for event in _sorted(events)
+        if event.upstream
+    ]
     return _join(
         INTRODUCTION.format(schema_url=registry.schema_url),
         _section("Areas", ("area", "what it holds", "operations", "events", "attributes", "metrics"), areas),
         _section("Operations", ("operation", "what it is", "aliases"), operations),
         MARKERS if "life" in registry.areas else "",
-        _section(
-            "Events", ("event", "what happened"), [(_link(event, "event"), event.brief) for event in _sorted(events)]
-        ),
+        _section("Events", ("event", "what happened"), happened),
         _section("Metrics", ("metric", "instrument", "unit", "what it measures"), measured),
         _section("Link types", ("type", "how the span that holds the link stands to the one it points at"), links),
         _section("Calls", ("call", "records", "with the attributes"), _call_rows(registry, calls)),
         CALLS if calls else "",
         _section("Reused as they are", ("attribute", "type", "what it says", "stability"), reused),
+        _section("Reused events", ("event", "what happened", "attributes", "stability"), reused_events),
     )
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["follow"]
 
 _PAUSE_S: Final = 1.0
-_WINDOWS: Final = frozenset({events.STEPS_RECORDED, events.GRADIENT_COMPUTED})
+_WINDOWS: Final = frozenset({events.STEPS_RECORDED, events.GRADIENT_COMPUTED, events.REWARD_RECEIVED})
 _TOLD: Final = frozenset(
     {
         operations.TRAINING_RUN,

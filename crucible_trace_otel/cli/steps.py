@@ -22,6 +22,7 @@ _AT_ONCE = 1_000
 @click.command("steps")
 @reading.run
 @click.option("--gradients", is_flag=True, help="The recorded gradients instead of the steps.")
+@click.option("--rewards", is_flag=True, help="The rewards of episodes instead of the steps.")
 @click.option("--latest", is_flag=True, help="Without what a later attempt at the run did again.")
 @reading.journal
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV with a header: what it does by default.")
@@ -33,6 +34,7 @@ def command(
     *,
     run: str,
     gradients: bool,
+    rewards: bool,
     latest: bool,
     as_csv: bool,
     as_json: bool,
@@ -50,8 +52,12 @@ def command(
 
     if as_csv + as_json + (npz is not None) > 1:
         raise click.UsageError("Take one of --csv, --json and --npz.")
+    if gradients and rewards:
+        raise click.UsageError("Take one of --gradients and --rewards.")
+    wanted = "gradients" if gradients else "rewards" if rewards else "steps"
+    names = {"gradients": events.GRADIENT_COMPUTED, "rewards": events.REWARD_RECEIVED, "steps": events.STEPS_RECORDED}
     trace = store.get(run)
-    steps = step_rows(trace, events.GRADIENT_COMPUTED if gradients else events.STEPS_RECORDED)
+    steps = step_rows(trace, names[wanted])
     steps = steps.latest() if latest else steps
     if npz is not None and len(steps):
         _write(steps, npz)
@@ -61,7 +67,7 @@ def command(
         click.echo(f"Windows without their packed steps: {steps.missing}; only their statistics are left.", err=True)
     reading.say_gaps(store)
     if not len(steps):
-        click.echo(f"{plain(trace.name)} has no recorded {'gradients' if gradients else 'steps'}.", err=True)
+        click.echo(f"{plain(trace.name)} has no recorded {wanted}.", err=True)
         sys.exit(1)
 
 

@@ -52,7 +52,7 @@ _STATUS: Final = frozenset(
         operations.REASONING_CHAIN,
     }
 )
-_HOLDS_WINDOWS: Final = frozenset({operations.EPOCH, operations.STEP_SEGMENT})
+_HOLDS_WINDOWS: Final = frozenset({operations.EPOCH, operations.EPISODE, operations.STEP_SEGMENT})
 _INTERRUPTED: Final = "_interrupted"
 _TELLING: Final = tuple(name.encode() for name in (*sorted(_STATUS | _HOLDS_WINDOWS), _INTERRUPTED))
 

@@ -28,11 +28,11 @@ _BUDGET_NS = 20_000_000  # of a tick: ten thousand open spans must not hold up t
 _AT_ONCE = frozenset(
     {
         *(spans.TRAINING_RUN, spans.EPOCH, spans.STEP_SEGMENT, spans.TUNING_STUDY, spans.TRIAL, spans.EXPERIMENT),
-        *(spans.PIPELINE, spans.DEPLOYMENT, spans.WORKER, spans.RUN_PART),
+        *(spans.PIPELINE, spans.DEPLOYMENT, spans.WORKER, spans.RUN_PART, spans.EPISODE),
     }
 )
 """Operations that are long by their nature."""
-_MARKED_LATER = frozenset({spans.EPOCH})  # short ones are frequent, and their run is marked
+_MARKED_LATER = frozenset({spans.EPOCH, spans.EPISODE})  # short ones are frequent, and their run is marked
 _MARKERS = frozenset(name for name in vars(spans).values() if isinstance(name, str) and name.endswith("_started"))
 _CARRIED = (
     *(attr.CRUCIBLE_ABOUT, attr.CRUCIBLE_RUN_ID, attr.CRUCIBLE_RUN_ATTEMPT),

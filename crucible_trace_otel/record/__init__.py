@@ -9,12 +9,14 @@
     other signals   _event_log (log records), _metrics; _tracer (which provider)
     the rooms       reasoning, pipeline, experiment, deployment; training, validation, tuning, history
                     facts (data set, model, ...)
+                    reinforcement (episodes, policies) -> _experience, _online; feedback -> _feedback_token
     a training run  training: TrainingRun and Epoch, built up from class to class:
-                    _operation.Operation < _timed.Timed < _training_signals.TrainingSignals < _steps.Training < Epoch
+                    _operation.Operation < _stepping.Stepping < _timed.Timed < _training_signals.TrainingSignals
+                    TrainingSignals < _steps.Training < Epoch; Stepping < reinforcement.Episode
                     Training < _checkpoints.Checkpoints, _conclusion.Concluded < TrainingRun
     language models llm; _model_calls (what a call took: of inferences and decisions too) -> _usage (checked, priced)
                     _sums (up to the operations around it)
-    steps           _steps, _training_signals (beside them) -> _windows -> _rows (an open window), _totals
+    steps           _stepping, _steps, _training_signals (beside them) -> _windows -> _rows (an open window), _totals
                     _policy, _abnormal (which steps are not as the others)
                     _keeping (where rows survive), _held (scalars on an accelerator), _living (who is open)
     where time goes _timed -> _measures (phases, waiting), _tracking (loops over a loader), _progress (bars)

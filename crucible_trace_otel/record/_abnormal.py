@@ -71,10 +71,15 @@ class Level:
 
 
 class StepWatch:
-    """What is expected of the steps of one run, and how many were otherwise. Threads may share it: nothing is exact."""
+    """What is expected of the steps of a run or an episode, and how many were otherwise.
 
-    def __init__(self, policy: WindowPolicy, about: str) -> None:
+    Threads may share it: nothing is exact.
+    """
+
+    def __init__(self, policy: WindowPolicy, about: str, step_event: str = events.STEPS_RECORDED) -> None:
         self.policy = policy
+        self.step_event = step_event
+        """The event that windows of steps are."""
         self.counts: dict[str, int] = {}
         """How many of each kind."""
         self.slow_ns = _NEVER
@@ -122,7 +127,7 @@ class StepWatch:
             if not _NUMBERS.issuperset(map(type, values)):
                 values = [value for value in values if type(value) in _NUMBERS]
             self._level(window).learn(values, self.policy.spike_sigma)
-        if window.event_name == events.STEPS_RECORDED and self.policy.slow_factor is not None:
+        if window.event_name == self.step_event and self.policy.slow_factor is not None:
             times = columns["time_ns"]
             pairs = zip(_some(times[:-1]), _some(times[1:]), strict=True)
             self._learn_times([after - before for before, after in pairs], self.policy.slow_factor)
@@ -145,7 +150,7 @@ class StepWatch:
         if self._told == _MOST_TOLD + 1:
             warn_once(
                 f"abnormal {self._about}",
-                f"training_run {self._about!r} has more than {_MOST_TOLD} abnormal steps: "
+                f"{self._about} has more than {_MOST_TOLD} abnormal steps: "
                 "further ones are counted and get no event of their own.",
             )
         return self._told <= _MOST_TOLD

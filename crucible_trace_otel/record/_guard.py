@@ -71,6 +71,8 @@ def forgiving(function: Callable[P, R]) -> Callable[P, R]:
 def _called(function: Callable[..., Any], args: tuple[Any, ...]) -> str:
     """What a user called: a method is that of the object's class, whichever of ours it was inherited from."""
     _, is_method, name = function.__qualname__.rpartition(".")
+    if is_method and args:
+        name = getattr(args[0], "_called", {}).get(name, name)  # by another name than that of what it is built from
     return f"{type(args[0]).__qualname__.lstrip('_')}.{name}" if is_method and args else name.lstrip("_")
 
 

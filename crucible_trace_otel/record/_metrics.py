@@ -31,6 +31,8 @@ _WORTH_A_MEASUREMENT_NS = 400_000  # the SDK takes some 4 us for one: a hundredt
 _NOWHERE = Context()
 _MOST_NAMED = 20  # numbers of the user's in one window: each is a series on the metric backend
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 7_200, 43_200)
+_BUCKETS = (-1_000, -100, -10, -5, -2, -1, -0.5, 0, 0.25, 0.5, 0.75, 1, 2, 3, 4, 5, 10, 100, 1_000)
+"""Of scores and returns, which have any range."""
 _VERBS = {"counter": "add", "gauge": "set", "histogram": "record"}
 
 _OF_A_STEP = {
@@ -46,6 +48,7 @@ _OF_COLUMNS: Mapping[str, Mapping[str, str]] = {
     events.LOSS_COMPUTED: {"loss": metrics.CRUCIBLE_TRAINING_LOSS},
     events.GRADIENT_COMPUTED: {"norm": metrics.CRUCIBLE_TRAINING_GRADIENT_NORM},
     events.METRIC_RECORDED: {},
+    events.REWARD_RECEIVED: {"reward": metrics.CRUCIBLE_REWARD},
 }
 """Event of a window to its columns' metrics."""
 _HAS_NAMED = frozenset({events.STEPS_RECORDED, events.METRIC_RECORDED})
@@ -63,8 +66,10 @@ _DURATIONS = {
 _AMOUNTS = {
     spans.CHECKPOINT_SAVE: (metrics.CRUCIBLE_CHECKPOINT_IO, attr.CRUCIBLE_CHECKPOINT_SIZE),
     spans.CHECKPOINT_LOAD: (metrics.CRUCIBLE_CHECKPOINT_IO, attr.CRUCIBLE_CHECKPOINT_SIZE),
+    spans.EPISODE: (metrics.CRUCIBLE_EPISODE_RETURN, attr.CRUCIBLE_EPISODE_RETURN),
+    spans.FEEDBACK: (metrics.CRUCIBLE_FEEDBACK_SCORE, attr.CRUCIBLE_FEEDBACK_SCORE),
 }
-"""Operation to the attribute of its span that is counted."""
+"""Operation to the attribute of its span that is counted or measured."""
 _COUNTED = {events.STEP_ABNORMAL: metrics.CRUCIBLE_TRAINING_ABNORMAL_STEPS}
 """Events, or short spans, of which each counts one."""
 _NAMED = {spans.VALIDATION_RUN: attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE + "."}
@@ -120,7 +125,7 @@ class _Meters:
         definition = self._definitions[name]
         options: dict[str, Any] = {"unit": definition.unit, "description": definition.brief}
         if definition.instrument == "histogram":
-            options["explicit_bucket_boundaries_advisory"] = _BUCKETS_S
+            options["explicit_bucket_boundaries_advisory"] = _BUCKETS_S if definition.unit == "s" else _BUCKETS
         instrument = getattr(self._meter, f"create_{definition.instrument}")(name, **options)
         measure: Callable[..., None] = getattr(instrument, _VERBS[definition.instrument])
         self._measures[name] = measure

@@ -26,7 +26,7 @@ from crucible_trace_otel.record._ids import new_event_id, trace_id_requested
 from crucible_trace_otel.record._late import as_late, place_of
 from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, may_link, remember
 from crucible_trace_otel.record._metrics import measure_event, measure_span
-from crucible_trace_otel.record._recorded import Recorded
+from crucible_trace_otel.record._recorded import Judged, Recorded
 from crucible_trace_otel.record._sums import summed_up
 from crucible_trace_otel.record._tracer import current_tracer
 from crucible_trace_otel.record._values import Repairs, clean, one_line
@@ -50,7 +50,7 @@ _WHEN_STARTED = (
 )
 
 
-class Operation:
+class Operation(Judged):
     """Something with a duration: a span of ours. Use it in `with`, as a decorator, or by `start()` and `stop()`.
 
     It begins when it is entered or started, never when it is made. Work done inside it, in this thread or in the tasks

@@ -1,15 +1,29 @@
-"""What a verb returns: something recorded at once, which other records may depend on."""
+"""What a verb returns: something recorded at once, which other records may depend on, and which may be judged."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext
 
-__all__ = ["Recorded", "not_recorded"]
+if TYPE_CHECKING:
+    from crucible_trace_otel.record._links import Linkable
+
+__all__ = ["Judged", "Recorded", "not_recorded"]
+
+
+class Judged:
+    """What people and programs may judge, at once or days later."""
+
+    def feedback_token(self: "Linkable") -> str:
+        """A text by which any process can record feedback on this: see `crucible.feedback_token`."""
+        from crucible_trace_otel.record._feedback_token import encode  # noqa: PLC0415 - what most programs never use
+
+        return encode(self.span_context, self.event_id)
 
 
 @dataclass(frozen=True)
-class Recorded:
+class Recorded(Judged):
     """Something that was recorded at once; other records may depend on it."""
 
     event_id: str

@@ -9,7 +9,7 @@ from crucible_trace_otel.record._late import warn_late
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._living import Living
 from crucible_trace_otel.record._measures import Measures, Phase
-from crucible_trace_otel.record._operation import Operation
+from crucible_trace_otel.record._stepping import Stepping
 from crucible_trace_otel.record._tracking import Tracked
 from crucible_trace_otel.record.validation import ValidationRun
 from crucible_trace_otel.semconv import attributes as attr
@@ -23,7 +23,7 @@ __all__ = ["Timed"]
 T = TypeVar("T")
 
 
-class Timed(Operation):
+class Timed(Stepping):
     """A training run or one of its epochs, with where its time goes."""
 
     _run: "TrainingRun"

@@ -18,6 +18,8 @@ class StepTotals:
     def __init__(self) -> None:
         self.sums: dict[str, tuple[int, float]] = {}
         self.last: dict[str, float] = {}
+        self.steps = 0
+        """How many there were."""
         self._last_at: dict[str, tuple[int, int]] = {}
 
     def add(self, name: str, column: ColumnSummary, at: tuple[int, int]) -> None:

@@ -3,18 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-from crucible_trace_otel.record._doubles import metric_attributes
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._late import warn_late
-from crucible_trace_otel.record._operation import emit_event
+from crucible_trace_otel.record._stepping import as_step
 from crucible_trace_otel.record._timed import Timed
 from crucible_trace_otel.record._values import printable
-from crucible_trace_otel.record._windows import StepWindows
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
 from crucible_trace_otel.semconv.enums import AbnormalKind
 
-__all__ = ["TrainingSignals", "as_step"]
+__all__ = ["TrainingSignals"]
 
 
 class TrainingSignals(Timed):
@@ -23,8 +21,6 @@ class TrainingSignals(Timed):
     Each verb takes numbers of any kind and text; a row is packed with those of the same names, as steps are. Without
     `step=` it belongs to the last recorded step, or to step 0 before the first: only steps count on.
     """
-
-    _windows: StepWindows
 
     @guarded(nothing)
     def process_batch(
@@ -104,7 +100,7 @@ class TrainingSignals(Timed):
         if self._takes_rows():
             index = self._run._step_index(step)
             if numbers:
-                self._add_row(events.STEPS_RECORDED, index, numbers)
+                self._add_row(self.step_event, index, numbers)
             self._note_skipped(index, None if reason is None else printable(reason))
 
     def _note_skipped(self, index: int, reason: str | None) -> None:
@@ -122,39 +118,3 @@ class TrainingSignals(Timed):
         if self._takes_rows():
             of_step = (self._run._last_step or 0) if step is None else as_step(step)
             self._add_row(event_name, of_step, numbers)
-
-    def _takes_rows(self) -> bool:
-        """Whether a row of now is kept, here or, after the end, elsewhere."""
-        return (self._run.ended or self._run._records()) and (self.ended or self._records())
-
-    def _add_row(self, event_name: str, step: int, numbers: Mapping[str, Any], *, is_repeated: bool = False) -> None:
-        """Keep a row: after the end of its epoch with the run, after the end of that with what is around it."""
-        if not self.ended and self._windows.add(event_name, step, numbers, is_repeated=is_repeated):
-            return
-        if self is not self._run and not self._run.ended:
-            warn_late(self)
-            index = self._given.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX)
-            known = {"epoch": index} if type(index) is int else {}
-            if self._run._windows.add(event_name, step, {**known, **numbers}, is_repeated=is_repeated):
-                return
-        values = metric_attributes(numbers, attr.CRUCIBLE_WINDOW_LAST_TEMPLATE)
-        self._tell_late(event_name, {attr.CRUCIBLE_TRAINING_STEP_INDEX: step, **values})
-
-    def _tell_late(self, name: str, attributes: Mapping[str, Any]) -> None:
-        """An event of a run that has ended, or whose windows are closed because it ends now, on another thread."""
-        if not self._run.ended:
-            known = {attr.CRUCIBLE_LATE_EVENT_ID: self._run.event_id, attr.CRUCIBLE_LATE_NAME: name}
-            name, attributes = events.RECORDED_LATE, {**attributes, **known}
-        emit_event(self._run, name, attributes)
-
-
-def as_step(given: Any) -> int:
-    """An index of a step.
-
-    Raises:
-        OverflowError: It has more than 64 bits, which would make its whole window unreadable.
-    """
-    step = int(given)
-    if not -(2**63) <= step < 2**63 - 1:
-        raise OverflowError(f"step={printable(given)} does not fit into 64 bits")
-    return step

@@ -44,7 +44,7 @@ _windows: "Living[StepWindows]" = Living()
 
 
 class StepSegment(Operation):
-    """A child span that holds windows once their run or epoch holds enough of them; its end is a sign of life."""
+    """A child span that holds windows once their owner holds enough of them; its end is a sign of life."""
 
     operation_name = spans.STEP_SEGMENT
 
@@ -54,11 +54,11 @@ class StepSegment(Operation):
 
 
 class StepWindows:
-    """Collects the steps of one run or epoch, and closes windows as their policy says, and when their owner ends.
+    """Collects the steps of a run, an epoch or an episode; closes windows as their policy says, and when that ends.
 
     Args:
-        owner: The run or epoch.
-        watch: What is expected of the steps of the run, and its policy.
+        owner: The run, epoch or episode.
+        watch: What is expected of its steps, and its policy.
         *totals: Take in each window.
     """
 
@@ -116,7 +116,7 @@ class StepWindows:
         key = (event_name, tuple(values))
         now = self._owner._now_ns()
         window = self._window_for(key, kinds_of(values), now)
-        is_step = event_name == events.STEPS_RECORDED
+        is_step = event_name == self._watch.step_event
         since = now - self.until + self.patience if is_step and self.until else 0
         found = self._watch.look(window, step, values, since)
         window.add(step, now, tuple(values.values()))
@@ -280,6 +280,7 @@ class StepWindows:
             window.is_told = True
             self._meter.measure(window.event_name, columns, numbers, holder.span)
             for totals in self._totals:
+                totals.steps += len(columns["step"]) if window.event_name == self._watch.step_event else 0
                 for name, column in numbers.items():
                     totals.add(name, column, at)
             self._watch.learn(window, columns)

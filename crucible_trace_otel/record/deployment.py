@@ -15,7 +15,7 @@ from crucible_trace_otel.record._files import ModelLoad, StoredFile, saved_at
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._links import Links, LinkTarget, LinkTargets, links_with
 from crucible_trace_otel.record._model_calls import ModelCall
-from crucible_trace_otel.record._operation import Operation
+from crucible_trace_otel.record._online import LearnsOnline
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.semconv.enums import LinkType
@@ -42,7 +42,7 @@ class Inference(ModelCall):
         self._within = of
 
 
-class Deployment(Operation):
+class Deployment(LearnsOnline):
     """A model brought into service."""
 
     operation_name = spans.DEPLOYMENT

@@ -10,6 +10,7 @@ with crucible.training_run("digits", hyperparameters={"lr": 0.1}, dataset="uci-d
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from itertools import count
 from operator import index
 from typing import Any, SupportsIndex
 
@@ -30,7 +31,6 @@ from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._resuming import beginning_of, tell_of_resuming
 from crucible_trace_otel.record._steps import Training, short
 from crucible_trace_otel.record._totals import StepTotals
-from crucible_trace_otel.record._training_signals import as_step
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.record._windows import StepWindows
 from crucible_trace_otel.record.facts import Dataset, Model, run_facts
@@ -115,11 +115,12 @@ class TrainingRun(Checkpoints, Concluded):
         """Number of this attempt of the run, 0 for the first."""
         self._totals = StepTotals()
         self._next_step = self._beginning.next_step
+        self._episodes = count()
         self._last_epoch: int | None = None
         self._loops: Living[_Epochs] = Living()
         self._run = self
         self._parts: RunParts = RunParts(self)
-        self._watch = StepWatch(self._policy, self.about)
+        self._watch = StepWatch(self._policy, f"training_run {self.about!r}")
         self._windows = StepWindows(self, self._watch, self._totals)
         self._windows_inside: Living[StepWindows] = Living()
         self._inherits = {attr.CRUCIBLE_RUN_ID: self.run_id}
@@ -235,17 +236,6 @@ class TrainingRun(Checkpoints, Concluded):
         }
         said = f"{printable(name)} = {short(value)}"
         return record_moment(self, spans.HYPERPARAMETER_TUNED, said, attributes, depends_on=depends_on)
-
-    def _step_index(self, step: int | None) -> int:
-        """The index of the step that is recorded now; no other thread gets the same."""
-        if step is None:
-            index = self._next_step  # without a call up to the next line, no other thread comes between
-            self._next_step = index + 1
-            return index
-        index = as_step(step)
-        if index >= self._next_step:
-            self._next_step = index + 1
-        return index
 
     def _wanted_trace_id(self) -> int | None:
         """Fixed by run id and attempt, so that processes which share both record into one trace."""

@@ -21,7 +21,8 @@ _SHOWN_FIRST: Final = 6
 _SHOWN_LAST: Final = 5
 _MOST_ALIKE: Final = 2
 _MOST_EVENTS: Final = 5
-_WINDOWS: Final = (events.STEPS_RECORDED, events.GRADIENT_COMPUTED)
+_MOST_LINKS: Final = 8
+_WINDOWS: Final = (events.STEPS_RECORDED, events.GRADIENT_COMPUTED, events.REWARD_RECEIVED)
 _DEEPEST_GUIDE: Final = 30
 
 UNFINISHED: Final = "(still running, or its process ended without a word)"
@@ -195,11 +196,14 @@ def _details(trace: Trace, span: TraceSpan, alike: int | None) -> list[tuple[Rol
     """
     traces = dict.fromkeys(trace.trace_ids, trace)
     words: list[tuple[Role, str]] = [("reason", reason) for reason in reasons(span)]
+    links = causal_links(span) if alike != 0 else ()
     same = f"  (the same for {alike} more {plural(alike, span.name)})" if alike else ""
     words += [
         ("link", f"↳ {plain(link.type or 'link')} {link_target(traces, span, link)}{same}")
-        for link in (causal_links(span) if alike != 0 else ())
+        for link in links[:_MOST_LINKS]
     ]
+    if len(links) > _MOST_LINKS:
+        words.append(("note", f"… {len(links) - _MOST_LINKS} more links"))
     unknown = span.attributes.get(attr.CRUCIBLE_DEPENDENCY_UNKNOWN, ())
     words += [
         ("problem", f'↳ "{plain(name)}" was never recorded')
@@ -270,6 +274,9 @@ def _event(event: TraceEvent) -> str:
     about = event.attributes.get(attr.CRUCIBLE_ABOUT, "")
     if attr.EXCEPTION_TYPE in event.attributes:
         about = f"{event.attributes[attr.EXCEPTION_TYPE]}: {event.attributes.get(attr.EXCEPTION_MESSAGE, '')}"
+    judged = (attr.GEN_AI_EVALUATION_NAME, attr.GEN_AI_EVALUATION_SCORE_VALUE, attr.GEN_AI_EVALUATION_SCORE_LABEL)
+    if event.name == events.GEN_AI_EVALUATION_RESULT:
+        about = " ".join(number(event.attributes[key]) for key in judged if key in event.attributes)
     return quoted(event.name, str(about))
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
-from crucible_trace_otel.semconv.enums import Result, RunState, TrialState
+from crucible_trace_otel.semconv.enums import Result, RunState, TrialState, UnlinkedReason
 from crucible_trace_otel.trace.spans import DECISIONS, TraceSpan
 
 __all__ = [
@@ -34,7 +34,15 @@ _LONGEST_REASON = 100
 _MOST_METRICS = 4
 _AT_ONCE_S = 10e-6
 _MOMENT_S = 1e-3
-_MOMENTS: Final = frozenset({operations.VALIDATION_RUN, operations.HYPERPARAMETER_TUNED})
+_MOMENTS: Final = frozenset(
+    {
+        operations.VALIDATION_RUN,
+        operations.HYPERPARAMETER_TUNED,
+        operations.EXPERIENCE_SAMPLE,
+        operations.POLICY_UPDATE,
+        operations.FEEDBACK,
+    }
+)
 _SECONDS_A_MINUTE = 60
 _MINUTES_AN_HOUR = 60
 _BYTES_A_UNIT = 1000
@@ -47,6 +55,14 @@ _TRIAL_ENDS: Final = {
 }
 # What went otherwise than planned, and did not fail.
 _REMARKS: Final = {Result.CANCELLATION: "left early", Result.SKIP: "skipped"}
+_UNLINKED: Final = {
+    UnlinkedReason.FORM: "what was given is no token",
+    UnlinkedReason.CHANGED: "the token was changed",
+    UnlinkedReason.VERSION: "a later version made the token",
+    UnlinkedReason.UNSIGNED: "the token is not signed",
+    UnlinkedReason.KEYLESS: "the token is signed, and there was no key",
+    UnlinkedReason.NOT_RECORDED: "what it is about was not recorded",
+}
 _STILL_RUNNING: Final = "still running"
 _QUIET_RESULTS = frozenset({"", Result.SUCCESS, *_REMARKS})
 _UNENDED = frozenset({RunState.RUNNING, RunState.INTERRUPTED})
@@ -165,6 +181,8 @@ def _remark(attributes: Mapping[str, Any]) -> str:
         return ": ".join(
             filter(None, (TrialState.PRUNED, plain(attributes.get(attr.CRUCIBLE_TUNING_TRIAL_REASON, ""))))
         )
+    if unlinked := attributes.get(attr.CRUCIBLE_FEEDBACK_UNLINKED):
+        return f"linked to nothing: {_UNLINKED.get(str(unlinked), plain(unlinked))}"
     return _REMARKS.get(str(attributes.get(attr.CRUCIBLE_OPERATION_RESULT)), "")
 
 
@@ -182,6 +200,7 @@ def _facts(attributes: Mapping[str, Any]) -> list[str]:
     if loss is not None:
         facts.append(f"loss {number(loss)}")
     facts += _tuning_facts(attributes)
+    facts += _learning_facts(attributes)
     for template in (attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE, attr.CRUCIBLE_CHECKPOINT_METRIC_TEMPLATE):
         metrics = [(key, value) for key, value in attributes.items() if key.startswith(f"{template}.")]
         facts += [f"{plain(key[len(template) + 1 :], 40)} {number(value)}" for key, value in metrics[:_MOST_METRICS]]
@@ -239,6 +258,25 @@ def _tuning_facts(attributes: Mapping[str, Any]) -> list[str]:
     ends = ((attributes.get(key), end) for key, end in _TRIAL_ENDS.items())
     ended = ", ".join(f"{count:,} {end}" for count, end in ends if isinstance(count, int) and count)
     return list(filter(None, ("" if value is None else reached, ", ".join(tried[:_MOST_METRICS]), ended)))
+
+
+def _learning_facts(attributes: Mapping[str, Any]) -> list[str]:
+    """What an episode came to, how a policy changed, what experience was drawn, and who judged how."""
+    named = {
+        "return": attributes.get(attr.CRUCIBLE_EPISODE_RETURN),
+        "kl": attributes.get(attr.CRUCIBLE_POLICY_KL),
+        "entropy": attributes.get(attr.CRUCIBLE_POLICY_ENTROPY),
+        "mean priority": attributes.get(attr.CRUCIBLE_EXPERIENCE_PRIORITY_MEAN),
+        "score": attributes.get(attr.CRUCIBLE_FEEDBACK_SCORE),
+    }
+    facts = [f"{name} {number(value)}" for name, value in named.items() if value is not None]
+    counts = ((attr.CRUCIBLE_EPISODE_LENGTH, "step"), (attr.CRUCIBLE_EXPERIENCE_EPISODE_COUNT, "episode"))
+    for key, noun in counts:
+        count = attributes.get(key)
+        if isinstance(count, int):
+            facts.append(f"{count:,} {plural(count, noun)}")
+    words = (attributes.get(attr.CRUCIBLE_FEEDBACK_LABEL), attributes.get(attr.CRUCIBLE_FEEDBACK_SOURCE))
+    return facts + [plain(word, 40) for word in words if word]
 
 
 def _problem(attributes: Mapping[str, Any], error: str | None) -> str:

@@ -247,13 +247,19 @@ CRUCIBLE_EPISODE_LENGTH: Final = "crucible.episode.length"
 """How many steps the episode took."""
 
 CRUCIBLE_EPISODE_RETURN: Final = "crucible.episode.return"
-"""Sum of the episode's rewards."""
+"""Sum of the episode's rewards, as far as they are finite."""
 
 CRUCIBLE_EVENT_ID: Final = "crucible.event.id"
 """Identifier of this span or event, 32 hexadecimal digits: what `depends_on` and `parent` name."""
 
 CRUCIBLE_EXPERIENCE_BUFFER_SIZE: Final = "crucible.experience.buffer.size"
 """How many experiences the buffer holds."""
+
+CRUCIBLE_EXPERIENCE_EPISODE_COUNT: Final = "crucible.experience.episode.count"
+"""How many different episodes the drawn experiences are from.
+
+A span is linked to a hundred of them at most, the latest.
+"""
 
 CRUCIBLE_EXPERIENCE_PRIORITY_MEAN: Final = "crucible.experience.priority.mean"
 """Mean priority of the drawn experiences."""
@@ -299,6 +305,9 @@ CRUCIBLE_FEEDBACK_SOURCE: Final = "crucible.feedback.source"
 
 CRUCIBLE_FEEDBACK_TARGET_EVENT_ID: Final = "crucible.feedback.target.event_id"
 """Event id of what the feedback is about, 32 hexadecimal digits."""
+
+CRUCIBLE_FEEDBACK_UNLINKED: Final = "crucible.feedback.unlinked"
+"""Why the feedback is linked to nothing."""
 
 CRUCIBLE_HISTORY_SOURCE: Final = "crucible.history.source"
 """What a run was imported from after it had ended."""
@@ -734,6 +743,18 @@ GEN_AI_AGENT_NAME: Final = "gen_ai.agent.name"
 
 GEN_AI_CONVERSATION_ID: Final = "gen_ai.conversation.id"
 """Identifier of the conversation that a call belongs to."""
+
+GEN_AI_EVALUATION_EXPLANATION: Final = "gen_ai.evaluation.explanation"
+"""Why it was judged so."""
+
+GEN_AI_EVALUATION_NAME: Final = "gen_ai.evaluation.name"
+"""What was judged."""
+
+GEN_AI_EVALUATION_SCORE_LABEL: Final = "gen_ai.evaluation.score.label"
+"""The judgement as one word of a small set."""
+
+GEN_AI_EVALUATION_SCORE_VALUE: Final = "gen_ai.evaluation.score.value"
+"""The judgement as a number."""
 
 GEN_AI_PROVIDER_NAME: Final = "gen_ai.provider.name"
 """Who offers the model."""

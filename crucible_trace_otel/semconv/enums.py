@@ -228,7 +228,7 @@ class RepairReason:
     """Bytes became text."""
 
     TYPE: Final = "type"
-    """A name or key was no text and became text."""
+    """A name or key was no text and became text, or a number was none."""
 
     TIME: Final = "time"
     """A time was missing, out of range or no count of nanoseconds, or an end lay before its start."""
@@ -336,6 +336,31 @@ class TuningDirection:
 
     MAXIMIZE: Final = "maximize"
     """The larger the better."""
+
+
+class UnlinkedReason:
+    """Values of `crucible.feedback.unlinked`.
+
+    Why the feedback is linked to nothing.
+    """
+
+    FORM: Final = "form"
+    """What was given is no token."""
+
+    CHANGED: Final = "changed"
+    """The token was changed, or signed with another key."""
+
+    VERSION: Final = "version"
+    """A later version of this package made the token."""
+
+    UNSIGNED: Final = "unsigned"
+    """The token is not signed, and a key is set here."""
+
+    KEYLESS: Final = "keyless"
+    """The token is signed, and no key is set here."""
+
+    NOT_RECORDED: Final = "not_recorded"
+    """What it is about was not recorded."""
 
 
 class WindowReason:

@@ -96,6 +96,9 @@ EXPERIENCE_SAMPLED: Final = "experience_sampled"
 FEEDBACK_RECEIVED: Final = "feedback_received"
 """Somebody or something judged a result."""
 
+GEN_AI_EVALUATION_RESULT: Final = "gen_ai.evaluation.result"
+"""What a model or a program answered was judged, by a model, a program or a person."""
+
 GRADIENTS_AGGREGATED: Final = "gradients_aggregated"
 """The gradients of all processes were put together."""
 
@@ -151,7 +154,10 @@ RECORDED_LATE: Final = "recorded_late"
 """An event, attributes or links came after the end of the operation they belong to."""
 
 REWARD_RECEIVED: Final = "reward_received"
-"""A reward was received."""
+"""A window of received rewards was closed, or a single reward was met on import.
+
+In a window the columns are `reward` and what else was given; its steps are those of the episode, from 0.
+"""
 
 SERVING_STARTED: Final = "serving_started"
 """The deployment answers requests."""

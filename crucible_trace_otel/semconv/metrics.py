@@ -12,6 +12,12 @@ CRUCIBLE_CHECKPOINT_IO: Final = "crucible.checkpoint.io"
 CRUCIBLE_COST: Final = "crucible.cost"
 """What was spent, one series for each currency."""
 
+CRUCIBLE_EPISODE_RETURN: Final = "crucible.episode.return"
+"""Returns of episodes."""
+
+CRUCIBLE_FEEDBACK_SCORE: Final = "crucible.feedback.score"
+"""Scores given as feedback."""
+
 CRUCIBLE_INFERENCE_DURATION: Final = "crucible.inference.duration"
 """Duration of inferences."""
 
@@ -38,6 +44,9 @@ CRUCIBLE_RECORDER_DURATION: Final = "crucible.recorder.duration"
 
 CRUCIBLE_RECORDER_RECORDS: Final = "crucible.recorder.records"
 """Records, by what became of them."""
+
+CRUCIBLE_REWARD: Final = "crucible.reward"
+"""Latest reward."""
 
 CRUCIBLE_SHIP_BACKLOG: Final = "crucible.ship.backlog"
 """Bytes in the journal that wait to be sent."""

@@ -43,12 +43,13 @@ _HALF = 1 << 63
 _MOST_INFLATED = 1 << 20  # values in a window with a compressed column
 _LENGTH = struct.Struct("<I")
 _FIRST_COLUMNS = ("step", "time_ns")
+_COUNT_STEPS = frozenset({operations.TRAINING_RUN, operations.EPISODE})
 _INTEGER_64 = range(-(2**63), 2**63)
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class StepRows:
-    """The steps of a span or a trace: those of one training run after those of another, each by step and time."""
+    """The steps of a span or a trace: those of one run or episode after those of another, each by step and time."""
 
     series: Mapping[str, Column]
     """By name: `step`, `time_ns`, `epoch` if any row has it, then the others as they first appeared."""
@@ -170,11 +171,12 @@ def step_rows(trace: Trace | TraceSpan, event_name: str = events.STEPS_RECORDED)
     """Every step that the windows named `event_name` hold. A damaged window is counted, never raised.
 
     Several training runs in a trace, such as a second attempt that counts from step 0 again, follow each other in
-    order of their start: their steps are not mixed.
+    order of their start: their steps are not mixed. So do episodes, whose rows have an `episode`.
 
     Args:
         trace: A trace, or one of its spans: then only the windows on that span.
-        event_name: `steps_recorded`, or that of what was recorded beside the steps, such as `gradient_computed`.
+        event_name: `steps_recorded`, or that of what was recorded beside the steps, such as `gradient_computed`;
+            `reward_received` for the rewards of episodes.
     """
     found: dict[str, tuple[_Run, list[Mapping[str, Sequence[Any]]]]] = {}
     missing = 0
@@ -187,7 +189,8 @@ def step_rows(trace: Trace | TraceSpan, event_name: str = events.STEPS_RECORDED)
         if not len(unfolded["step"]):
             continue
         epoch = window.attributes.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX, run.epoch)
-        around = {} if epoch is None else {"epoch": _repeated(epoch, len(unfolded["step"]))}
+        known = {"epoch": epoch, "episode": run.episode}
+        around = {name: _repeated(value, len(unfolded["step"])) for name, value in known.items() if value is not None}
         found.setdefault(run.span_id, (run, []))[1].append({**around, **unfolded})
     columns: dict[str, Growing] = {name: Growing() for name in _FIRST_COLUMNS}
     attempts: list[Attempt] = []
@@ -199,7 +202,7 @@ def step_rows(trace: Trace | TraceSpan, event_name: str = events.STEPS_RECORDED)
                 columns.setdefault(name, Growing()).append(values, count)
             count += len(one["step"])
         attempts.append(Attempt(run.span_id, run.run_id, run.attempt, range(first, count)))
-    names = dict.fromkeys((*_FIRST_COLUMNS, *(["epoch"] if "epoch" in columns else []), *columns))
+    names = dict.fromkeys((*_FIRST_COLUMNS, *(name for name in ("epoch", "episode") if name in columns), *columns))
     series = {name: columns[name].column(count) for name in names}
     order = _order(series, [attempt.rows for attempt in attempts])
     return StepRows(series if order is None else _picked(series, order), tuple(attempts), missing)
@@ -326,17 +329,19 @@ def _inflated(values: bytes, position: int, form: str, count: int) -> tuple[Sequ
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What is known of the training run that a window belongs to."""
+    """What is known of the training run, or of the episode, that a window belongs to."""
 
     span_id: str
     run_id: str
     attempt: int | None
     epoch: Any
     """Index of the epoch that the window lies in, or None."""
+    episode: Any = None
+    """Index of the episode whose steps it holds, or None."""
 
 
 def _windows(trace: Trace | TraceSpan, event_name: str) -> Iterator[tuple[TraceEvent, _Run]]:
-    """Each window with the run it belongs to."""
+    """Each window with the run or episode it belongs to."""
     spans, by_id = ((trace,), {}) if isinstance(trace, TraceSpan) else (trace.spans, trace.by_id)
     for span in spans:
         windows = [event for event in span.events if event.name == event_name]
@@ -347,17 +352,21 @@ def _windows(trace: Trace | TraceSpan, event_name: str) -> Iterator[tuple[TraceE
 
 
 def _run_around(around: Sequence[TraceSpan]) -> _Run:
-    """The training run that the spans `around`, innermost first, belong to."""
+    """The training run or episode that the spans `around`, innermost first, belong to."""
     # The span of a run that still goes on, or was killed, is not stored: what it held names it as parent.
     outermost = around[-1].parent_id or around[-1].span_id
 
     def nearest(key: str) -> Any:
         return next((one.attributes[key] for one in around if key in one.attributes), None)
 
+    counts = next((one for one in around if one.operation in _COUNT_STEPS), None)
+    epoch = nearest(attr.CRUCIBLE_TRAINING_EPOCH_INDEX)
+    if counts is not None and counts.operation == operations.EPISODE:
+        return _Run(counts.span_id, "", None, epoch, counts.attributes.get(attr.CRUCIBLE_EPISODE_INDEX))
     attempt, run_id = nearest(attr.CRUCIBLE_RUN_ATTEMPT), nearest(attr.CRUCIBLE_RUN_ID)
     return _Run(
-        span_id=next((one.span_id for one in around if one.operation == operations.TRAINING_RUN), outermost),
+        span_id=outermost if counts is None else counts.span_id,
         run_id="" if run_id is None else str(run_id),
         attempt=attempt if type(attempt) is int else None,
-        epoch=nearest(attr.CRUCIBLE_TRAINING_EPOCH_INDEX),
+        epoch=epoch,
     )

@@ -77,7 +77,7 @@ class EventDefinition:
     requirement_level: Literal["recommended", "opt_in"]
     attributes: Mapping[str, RequirementLevel]
     operations: tuple[str, ...]
-    """The operations whose spans hold it."""
+    """The operations whose spans hold it; empty for an event of OpenTelemetry's, which any may hold."""
     signal: Literal["event", "both"] = "event"
     boundary: Boundary | None = None
     """Set when the start or the end of a span is this event."""

@@ -112,6 +112,21 @@ d",True,-1.0
         "step,time_ns,norm",
         "0,1767225601000000000,3.0",
     ]
+    assert crucible_trace("steps", "--rewards", "--journal", tmp_path).exit_code == 1
+    assert crucible_trace("steps", "--rewards", "--gradients", "--journal", tmp_path).exit_code == 2
+
+
+def test_rewards_of_episodes(tmp_path):
+    build = TraceBuilder()
+    for index in (0, 1):
+        rewards = window(0, index, {"reward": [0.5, float(index)]}, events.REWARD_RECEIVED)
+        build.add(spans.EPISODE, "e", at=index, attributes={attr.CRUCIBLE_EPISODE_INDEX: index}, events=(rewards,))
+    lines = crucible_trace("steps", "--rewards", "--journal", write(tmp_path, [build.trace()])).stdout.splitlines()
+    cells = [line.split(",") for line in lines]
+    assert [[*row[:1], *row[2:]] for row in cells] == [
+        ["step", "episode", "reward"],
+        *(["0", "0", "0.5"], ["1", "0", "0.0"], ["0", "1", "0.5"], ["1", "1", "1.0"]),
+    ]
 
 
 @pytest.mark.parametrize("form", ["tree", "mermaid", "mermaid-flowchart", "json", "otlp-json"])

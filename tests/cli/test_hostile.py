@@ -23,6 +23,7 @@ COMMANDS = [
     ["show", "--follow"],
     ["steps"],
     ["steps", "--gradients"],
+    ["steps", "--rewards"],
     ["steps", "--json"],
     ["steps", "--latest"],
     ["render"],

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record import _abnormal, _steps
+from crucible_trace_otel.record import _abnormal, _stepping
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
 from tests.record.reading import Recording, node, said
@@ -47,7 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         now[0] += int(milliseconds * MILLISECOND)
 
     monkeypatch.setattr(time, "perf_counter_ns", read)
-    monkeypatch.setattr(_steps, "_clock", read)
+    monkeypatch.setattr(_stepping, "_clock", read)
     return go_on
 
 

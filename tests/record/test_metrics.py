@@ -284,3 +284,20 @@ def test_a_broken_provider_costs_measurements_only(
     assert warned
     assert all("The program goes on" in line for line in warned)
     _metrics._meters_of.cache_clear()
+
+
+def test_rewards_returns_and_feedback_are_measured(recorded: Recording, measured: Measured) -> None:
+    for reward in (1, 2):
+        with crucible.episode() as episode:
+            episode.record_reward(0.5)
+            episode.record_reward(reward)
+    crucible.record_feedback(episode, score=4)
+    crucible.record_feedback(episode, label="good")
+    crucible.record_evaluation(episode, "tone", score=0.5)
+    assert measured.values() == {
+        series(metrics.CRUCIBLE_REWARD): 2.0,
+        series(metrics.CRUCIBLE_EPISODE_RETURN, crucible__operation__result="success"): 2,
+        series(metrics.CRUCIBLE_FEEDBACK_SCORE, crucible__feedback__source="human"): 1,
+        series(metrics.CRUCIBLE_FEEDBACK_SCORE, crucible__feedback__source="automatic"): 1,
+    }
+    assert measured.metrics()[metrics.CRUCIBLE_EPISODE_RETURN].data.data_points[0].sum == 4.0

@@ -187,6 +187,46 @@ tuning_study "rates"  9 s  best accuracy 0.93  lr 0.1  1 completed, 2 pruned
     )
 
 
+def test_what_was_learned_and_what_was_said_of_it():
+    build = TraceBuilder()
+    run = build.add(spans.TRAINING_RUN, "grid", lasts=9)
+    rewards = window(0, 1, {"reward": [-1.0, 10.0]}, events.REWARD_RECEIVED)
+    come_to = {attr.CRUCIBLE_EPISODE_RETURN: 9.0, attr.CRUCIBLE_EPISODE_LENGTH: 2}
+    build.add(spans.EPISODE, "episode 0", run, 0, 1, attributes=come_to, events=(rewards,))
+    drawn = {attr.CRUCIBLE_EXPERIENCE_PRIORITY_MEAN: 0.5, attr.CRUCIBLE_EXPERIENCE_EPISODE_COUNT: 1}
+    build.add(spans.EXPERIENCE_SAMPLE, "32 of 500", run, 1, 0.0005, attributes=drawn)
+    changed = {
+        attr.CRUCIBLE_TRAINING_LOSS_VALUE: 0.25,
+        attr.CRUCIBLE_POLICY_KL: 0.01,
+        attr.CRUCIBLE_POLICY_ENTROPY: 1.0,
+    }
+    build.add(spans.POLICY_UPDATE, "policy 2", run, 2, 1, attributes=changed)
+    said = {attr.CRUCIBLE_FEEDBACK_SCORE: 4.0, attr.CRUCIBLE_FEEDBACK_SOURCE: "human"}
+    judged = TraceEvent(
+        events.GEN_AI_EVALUATION_RESULT,
+        1,
+        {attr.GEN_AI_EVALUATION_NAME: "tone", attr.GEN_AI_EVALUATION_SCORE_VALUE: 0.5},
+    )
+    build.add(spans.FEEDBACK, "score 4", run, 3, 0.0005, attributes=said, events=(judged,))
+    for reason in ("changed", "a later\nreason"):
+        unlinked = {attr.CRUCIBLE_FEEDBACK_LABEL: "wrong", attr.CRUCIBLE_FEEDBACK_UNLINKED: reason}
+        build.add(spans.FEEDBACK, "hm", run, 4, 0.0005, attributes=unlinked)
+    assert (
+        render(build.trace(), "tree")
+        == """\
+training_run "grid"  9 s
+├── episode 0  1 s  return 9  2 steps
+│     • reward_received: 2 steps, reward -1 → 10
+├── experience_sample "32 of 500"  mean priority 0.5  1 episode
+├── policy_update "policy 2"  1 s  loss 0.25  kl 0.01  entropy 1
+├── feedback "score 4"  human
+│     • gen_ai.evaluation.result "tone 0.5"
+├── feedback "hm"  wrong  linked to nothing: the token was changed
+└── feedback "hm"  wrong  linked to nothing: a later reason
+"""
+    )
+
+
 def test_a_decision_says_why():
     build = TraceBuilder()
     chain = build.add(spans.REASONING_CHAIN, "choose a cache", lasts=1)

@@ -1,7 +1,7 @@
 """The manifest, and the registries that a model refers to."""
 
 from semconv.registry import load
-from tests.semconv.models import area, attribute, marked_lines, refusals_of, span, write_model
+from tests.semconv.models import area, attribute, event, marked_lines, refusals_of, span, write_model
 
 UPSTREAM_MANIFEST = "schema_url: https://up.test/schemas/2.0.0\ndescription: Theirs.\n"
 MANIFEST = """
@@ -43,6 +43,29 @@ def test_ours_may_not_stand_in_upstream(tmp_path):
     (found,) = refusals_of(tmp_path, files(**{"upstream/up/attributes.yaml": theirs, "model/small.yaml": used}))
     assert found.startswith(marked_lines(tmp_path)[0])
     assert "is ours" in found
+
+
+def their_event(name: str, mark: str = "") -> str:
+    use = "    attributes: [{ref: error.type}]\n"
+    return area(
+        "events:\n"
+        + event(name, mark=mark, more=use).replace(
+            "    annotations: {crucible: {signal: event, operation: [work]}}\n", ""
+        )
+    )
+
+
+def test_an_upstream_event_is_any_operation_s(tmp_path):
+    registry, refusals = load(write_model(tmp_path, files(**{"upstream/up/events.yaml": their_event("their.result")})))
+    assert list(refusals) == []
+    found = registry.events["their.result"]
+    assert (found.upstream, found.operations, found.area in registry.areas) == (True, (), False)
+
+
+def test_an_event_of_ours_may_not_stand_in_upstream(tmp_path):
+    (found,) = refusals_of(tmp_path, files(**{"upstream/up/events.yaml": their_event("done", "# <--")}))
+    assert found.startswith(marked_lines(tmp_path)[0])
+    assert "the event `done` is ours" in found
 
 
 def test_an_event_may_not_carry_an_attribute_that_hides_its_name(tmp_path):

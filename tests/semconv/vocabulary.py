@@ -43,7 +43,7 @@ EVENTS = DECISIONS | words(
     deployment_started model_loaded serving_started inference_completed canary_promoted deployment_rollback
     a_b_test_result deployment_completed deployment_failed reward_received policy_updated experience_sampled
     feedback_received online_update_applied worker_joined worker_left gradients_aggregated barrier_reached
-    straggler_detected stage_start stage_complete decision_made alternative_considered
+    straggler_detected stage_start stage_complete decision_made alternative_considered gen_ai.evaluation.result
     """
 )
 
@@ -65,7 +65,8 @@ METRICS = words(
     crucible.training.steps crucible.training.samples crucible.training.tokens crucible.training.abnormal_steps
     crucible.stage.duration crucible.inference.duration crucible.checkpoint.duration crucible.checkpoint.io
     crucible.llm.call.duration crucible.llm.call.time_to_first_token crucible.llm.call.tokens crucible.cost
-    crucible.recorder.records crucible.recorder.duration crucible.ship.backlog
+    crucible.recorder.records crucible.recorder.duration crucible.ship.backlog crucible.reward crucible.episode.return
+    crucible.feedback.score
     """
 )
 
@@ -85,6 +86,7 @@ VALUE_SETS = {
     "DeploymentStrategy": "canary blue_green rolling a_b direct",
     "AbnormalKind": "nan infinity spike slow skipped",
     "FeedbackSource": "human automatic",
+    "UnlinkedReason": "form changed version unsigned keyless not_recorded",
     "RecorderState": "recorded stored sent held refused lost",
     "SeriesFormat": "i8 f8 json i8z f8z",
     "TuningDirection": "minimize maximize",
@@ -128,8 +130,8 @@ _ATTRIBUTES = """
 @reward: value
 @episode: index length return
 @policy: version kl entropy
-@experience: sample.count buffer.size priority.mean
-@feedback: source score label comment target.event_id
+@experience: sample.count buffer.size priority.mean episode.count
+@feedback: source score label comment target.event_id unlinked
 @distributed: rank local_rank node_rank world_size backend launcher
 @collective: name size participant.count wait
 @clock: offset

@@ -221,3 +221,19 @@ def test_a_trace_without_windows_has_no_rows():
     steps = step_rows(build.trace())
     assert (list(steps.rows), len(steps), steps.missing, steps.columns) == ([], 0, 0, ("step", "time_ns"))
     assert (steps.to_csv(), steps.latest().columns) == ("", ("step", "time_ns"))
+
+
+def test_episodes_follow_each_other_and_are_not_mixed_with_the_steps_around_them():
+    build = TraceBuilder()
+    run = build.add(spans.TRAINING_RUN, "r", lasts=9, attributes={attr.CRUCIBLE_RUN_ID: "r"})
+    epoch = build.add(spans.EPOCH, "epoch 2", run, lasts=9, attributes={attr.CRUCIBLE_TRAINING_EPOCH_INDEX: 2})
+    for index in (4, 5):
+        rewards = [window(step, index + step, {"reward": [float(index)]}, events.REWARD_RECEIVED) for step in (0, 1)]
+        named = {attr.CRUCIBLE_EPISODE_INDEX: index}
+        episode = build.add(spans.EPISODE, "e", epoch, index, 1, attributes=named, events=(rewards[0],))
+        build.add(spans.STEP_SEGMENT, "part 1", episode, index, 1, events=(rewards[1],))
+    found = step_rows(build.trace(), events.REWARD_RECEIVED)
+    assert found.columns == ("step", "time_ns", "epoch", "episode", "reward")
+    rows = [(row["epoch"], row["episode"], row["step"], row["reward"]) for row in found.rows]
+    assert rows == [(2, 4, 0, 4.0), (2, 4, 1, 4.0), (2, 5, 0, 5.0), (2, 5, 1, 5.0)]
+    assert len(found.latest()) == 4
