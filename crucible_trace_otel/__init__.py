@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from crucible_trace_otel.store import open_store
     from crucible_trace_otel.trace.causality import causes
     from crucible_trace_otel.trace.steps import step_rows
+    from crucible_trace_otel.trace.stragglers import stragglers
 
 __all__ = [
     "AbnormalStep",
@@ -90,6 +91,7 @@ __all__ = [
     "shutdown",
     "stage",
     "step_rows",
+    "stragglers",
     "training_run",
     "tuning_study",
 ]
@@ -106,6 +108,7 @@ _LAZY = {
     "render": "crucible_trace_otel.renderers",
     "shutdown": "crucible_trace_otel.sdk",
     "step_rows": "crucible_trace_otel.trace.steps",
+    "stragglers": "crucible_trace_otel.trace.stragglers",
 }
 
 

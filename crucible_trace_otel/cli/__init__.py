@@ -1,4 +1,4 @@
-"""The command line: `crucible-trace list | show | steps | render`, and `status | ship | resend | recover`.
+"""The command line: `crucible-trace list | show | steps | stragglers | render`, and `status | ship | resend | recover`.
 
 Exit codes: 0 something was found, 1 nothing was, 2 an error (one sentence on stderr, no traceback).
 """
@@ -22,6 +22,7 @@ _COMMANDS: Final = {
     "show": "show",
     "status": "status",
     "steps": "steps",
+    "stragglers": "stragglers",
 }
 
 

@@ -12,7 +12,7 @@ from crucible_trace_otel.errors import CrucibleError, NotFoundError
 if TYPE_CHECKING:
     from crucible_trace_otel.store import JournalStore
 
-__all__ = ["as_json", "draws_only_ascii", "gaps", "journal", "reading", "run", "say", "say_gaps"]
+__all__ = ["as_json", "draws_only_ascii", "gaps", "journal", "journals", "reading", "run", "say", "say_gaps"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,19 +28,40 @@ journal = click.option(
     metavar="PATH",
     help="The journal directory to read.",
 )
+
+
+class _Path(click.types.StringParamType):
+    """A text that stays one where it comes from the environment: a path may hold spaces."""
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return [rv]
+
+
+journals = click.option(
+    "--journal",
+    "paths",
+    envvar="CRUCIBLE_JOURNAL",
+    default=(".crucible",),
+    show_default=True,
+    show_envvar=True,
+    metavar="PATH",
+    multiple=True,
+    type=_Path(),
+    help="The journal directory to read; given several times, to read them together.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON instead, for programs.")
 run = click.argument("run", default="latest", metavar="[RUN]")
 
 
 def reading(command: F) -> F:
-    """Call `command` with the opened store for its `path`, and end as this program's exit codes say."""
+    """Call `command` with the opened store for its `paths`, and end as this program's exit codes say."""
 
     @wraps(command)
-    def opened(path: str, **arguments: Any) -> None:
+    def opened(paths: tuple[str, ...], **arguments: Any) -> None:
         from crucible_trace_otel.store import open_store  # noqa: PLC0415 - it loads protobuf
 
         try:
-            with open_store(path) as store:
+            with open_store(*paths) as store:
                 command(store, **arguments)
         except NotFoundError as error:
             click.echo(str(error), err=True)
@@ -78,10 +99,10 @@ def gaps(store: "JournalStore") -> list[str]:
 
     said: list[str] = []
     if store.damaged:
-        said.append(f"{store.damaged} damaged {_plural('record', store.damaged)} in {store.path} could not be read.")
+        said.append(f"{store.damaged} damaged {_plural('record', store.damaged)} in {store.where} could not be read.")
     if store.torn:
         said.append(
-            f"{store.torn} {_plural('file', store.torn)} in {store.path} stopped within a record: "
+            f"{store.torn} {_plural('file', store.torn)} in {store.where} stopped within a record: "
             "normal where a process was killed, or is writing right now."
         )
     return said + [f"Not read: {plain(sentence)}." for sentence in store.unreadable]

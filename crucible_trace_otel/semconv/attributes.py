@@ -114,6 +114,9 @@ CRUCIBLE_COLLECTIVE_NAME: Final = "crucible.collective.name"
 CRUCIBLE_COLLECTIVE_PARTICIPANT_COUNT: Final = "crucible.collective.participant.count"
 """How many processes take part."""
 
+CRUCIBLE_COLLECTIVE_SEQUENCE: Final = "crucible.collective.sequence"
+"""Which one of the collective operations of that name in the run it is, from 0 on; the same on every rank."""
+
 CRUCIBLE_COLLECTIVE_SIZE: Final = "crucible.collective.size"
 """How many bytes one participant contributes."""
 

@@ -510,6 +510,12 @@ ATTRIBUTES: Final[Mapping[str, AttributeDefinition]] = {
         stability="development",
         unit="{process}",
     ),
+    "crucible.collective.sequence": AttributeDefinition(
+        key="crucible.collective.sequence",
+        type="int",
+        brief="Which one of the collective operations of that name in the run it is, from 0 on; the same on every rank.",
+        stability="development",
+    ),
     "crucible.collective.size": AttributeDefinition(
         key="crucible.collective.size",
         type="int",
@@ -2045,6 +2051,7 @@ SPANS: Final[Mapping[str, SpanDefinition]] = {
             "crucible.operation.name": "required",
             "crucible.collective.participant.count": "recommended",
             "crucible.collective.wait": "recommended",
+            "crucible.collective.sequence": "recommended",
             "crucible.distributed.rank": "recommended",
             "crucible.distributed.backend": "recommended",
         },
@@ -2087,6 +2094,7 @@ SPANS: Final[Mapping[str, SpanDefinition]] = {
             "crucible.collective.size": "recommended",
             "crucible.collective.participant.count": "recommended",
             "crucible.collective.wait": "recommended",
+            "crucible.collective.sequence": "recommended",
             "crucible.distributed.rank": "recommended",
             "crucible.distributed.backend": "recommended",
         },

@@ -43,12 +43,16 @@ _HALF = 1 << 63
 _MOST_INFLATED = 1 << 20  # values in a window with a compressed column
 _LENGTH = struct.Struct("<I")
 _FIRST_COLUMNS = ("step", "time_ns")
+_RECORDING = frozenset({operations.TRAINING_RUN, operations.WORKER})
 _INTEGER_64 = range(-(2**63), 2**63)
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class StepRows:
-    """The steps of a span or a trace: those of one training run after those of another, each by step and time."""
+    """The steps of a span or a trace: those of one training run after those of another, each by step and time.
+
+    Of a run that several processes share, those of one process follow those of another.
+    """
 
     series: Mapping[str, Column]
     """By name: `step`, `time_ns`, `epoch` if any row has it, then the others as they first appeared."""
@@ -198,7 +202,7 @@ def step_rows(trace: Trace | TraceSpan, event_name: str = events.STEPS_RECORDED)
             for name, values in one.items():
                 columns.setdefault(name, Growing()).append(values, count)
             count += len(one["step"])
-        attempts.append(Attempt(run.span_id, run.run_id, run.attempt, range(first, count)))
+        attempts.append(Attempt(run.span_id, run.run_id, run.attempt, range(first, count), run.rank))
     names = dict.fromkeys((*_FIRST_COLUMNS, *(["epoch"] if "epoch" in columns else []), *columns))
     series = {name: columns[name].column(count) for name in names}
     order = _order(series, [attempt.rows for attempt in attempts])
@@ -326,11 +330,12 @@ def _inflated(values: bytes, position: int, form: str, count: int) -> tuple[Sequ
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What is known of the training run that a window belongs to."""
+    """What is known of the training run that a window belongs to, or of the one process of it that recorded it."""
 
     span_id: str
     run_id: str
     attempt: int | None
+    rank: int | None
     epoch: Any
     """Index of the epoch that the window lies in, or None."""
 
@@ -347,7 +352,7 @@ def _windows(trace: Trace | TraceSpan, event_name: str) -> Iterator[tuple[TraceE
 
 
 def _run_around(around: Sequence[TraceSpan]) -> _Run:
-    """The training run that the spans `around`, innermost first, belong to."""
+    """The training run, or the worker of one, that the spans `around`, innermost first, belong to."""
     # The span of a run that still goes on, or was killed, is not stored: what it held names it as parent.
     outermost = around[-1].parent_id or around[-1].span_id
 
@@ -355,9 +360,11 @@ def _run_around(around: Sequence[TraceSpan]) -> _Run:
         return next((one.attributes[key] for one in around if key in one.attributes), None)
 
     attempt, run_id = nearest(attr.CRUCIBLE_RUN_ATTEMPT), nearest(attr.CRUCIBLE_RUN_ID)
+    rank = nearest(attr.CRUCIBLE_DISTRIBUTED_RANK)
     return _Run(
-        span_id=next((one.span_id for one in around if one.operation == operations.TRAINING_RUN), outermost),
+        span_id=next((one.span_id for one in around if one.operation in _RECORDING), outermost),
         run_id="" if run_id is None else str(run_id),
         attempt=attempt if type(attempt) is int else None,
+        rank=rank if type(rank) is int else None,
         epoch=nearest(attr.CRUCIBLE_TRAINING_EPOCH_INDEX),
     )

@@ -130,7 +130,7 @@ _ATTRIBUTES = """
 @experience: sample.count buffer.size priority.mean
 @feedback: source score label comment target.event_id
 @distributed: rank local_rank node_rank world_size backend launcher
-@collective: name size participant.count wait
+@collective: name size participant.count wait sequence
 @clock: offset
 @experiment: id name hypothesis plan.sha256 plan.version condition
 @cost: amount currency price_table.version unknown.count
