@@ -12,6 +12,7 @@ __all__ = ["ClockOffset", "clock_offsets"]
 
 _FEWEST_FOR_DRIFT: Final = 5
 _MOST_FOR_DRIFT: Final = 100  # of which every pair is looked at
+_FASTEST: Final = 0.1  # no clock runs so wrong; one that was set does
 _TO_DEVIATION: Final = 1.4826  # from the median absolute deviation to the standard deviation of a normal distribution
 _SIGNIFICANT: Final = 4.0
 
@@ -133,6 +134,8 @@ def _drift(samples: Sequence[_Sample]) -> float:
     if not slopes:
         return 0.0
     slope = median(slopes)
+    if abs(slope) > _FASTEST:
+        return 0.0
     rests = [sample.offset - slope * (sample.at - samples[0].at) for sample in samples]
     middle = median(rests)
     deviation = _TO_DEVIATION * median(abs(rest - middle) for rest in rests)

@@ -6,14 +6,16 @@ see `trace.clocks`.
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import nan
+from math import inf, isfinite, isnan, nan
 from typing import Any, Final
 
 from crucible_trace_otel.semconv import attributes as attr
+from crucible_trace_otel.semconv import events
 from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.semconv.enums import RunState
+from crucible_trace_otel.trace.columns import ABSENT
 from crucible_trace_otel.trace.lineage import Attempt
 from crucible_trace_otel.trace.spans import Trace, TraceSpan, enclosing
 from crucible_trace_otel.trace.steps import StepRows, step_rows
@@ -23,6 +25,8 @@ __all__ = ["Meeting", "RankRecorded", "RunOfRanks", "Visit", "runs_of_ranks"]
 _PROCESSES: Final = frozenset({operations.TRAINING_RUN, operations.WORKER})
 _MEETINGS: Final = frozenset({operations.BARRIER, operations.COLLECTIVE})
 _OF_INTEREST: Final = _PROCESSES | _MEETINGS | {operations.EPOCH}
+_WAIT: Final = "wait"
+"""The column of `gradients_aggregated` with the seconds that were waited."""
 _ONE_WAY: Final = frozenset({"broadcast", "reduce", "scatter", "gather", "send", "recv"})
 """Collectives that a rank may leave before others have come: who waits least in one is not always the last."""
 
@@ -93,10 +97,12 @@ class RunOfRanks:
 
 @dataclass(slots=True)
 class _Process:
-    """The spans that one rank recorded in one attempt."""
+    """What one rank recorded in one attempt."""
 
     spans: list[TraceSpan] = field(default_factory=list)
     rows: list[Attempt] = field(default_factory=list)
+    aggregations: dict[int, Visit] = field(default_factory=dict)
+    """By step, where it put gradients together with others and recorded how long it waited for them."""
 
     def said(self, key: str) -> Any:
         """What the first of its spans that has it says, those of the process itself first."""
@@ -115,6 +121,11 @@ def runs_of_ranks(trace: Trace) -> tuple[RunOfRanks, ...]:
     for rows in steps.attempts:
         key = (rows.run_id, rows.number or 0)
         found.setdefault(key, {}).setdefault(rows.rank or 0, _Process()).rows.append(rows)
+    aggregated = step_rows(trace, events.GRADIENTS_AGGREGATED)
+    for rows in aggregated.attempts:
+        key = (rows.run_id, rows.number or 0)
+        process = found.setdefault(key, {}).setdefault(rows.rank or 0, _Process())
+        process.aggregations.update(_aggregations(rows, aggregated))
     return tuple(
         _run(run_id, attempt, dict(sorted(ranks.items())), steps) for (run_id, attempt), ranks in found.items()
     )
@@ -131,17 +142,28 @@ def _place(span: TraceSpan, trace: Trace) -> tuple[str, int, int]:
     run_id = nearest(attr.CRUCIBLE_RUN_ID)
     return (
         "" if run_id is None else str(run_id),
-        attempt if type(attempt) is int else 0,
-        rank if type(rank) is int else 0,
+        _whole(attempt) or 0,
+        _whole(rank) or 0,
     )
 
 
+def _aggregations(own: Attempt, steps: StepRows) -> Iterator[tuple[int, Visit]]:
+    waits = steps.series.get(_WAIT)
+    if waits is None or waits.kind == "O":
+        return
+    for row in own.rows:
+        waited = waits.cell(row)
+        time_ns = steps.series["time_ns"].values[row]
+        if waited is not ABSENT and 0 <= waited < inf:
+            yield steps.series["step"].values[row], Visit(time_ns - round(waited * 1e9), time_ns, float(waited))
+
+
 def _run(run_id: str, attempt: int, processes: Mapping[int, _Process], steps: StepRows) -> RunOfRanks:
-    sizes = (process.said(attr.CRUCIBLE_DISTRIBUTED_WORLD_SIZE) for process in processes.values())
+    sizes = (_whole(process.said(attr.CRUCIBLE_DISTRIBUTED_WORLD_SIZE)) for process in processes.values())
     return RunOfRanks(
         run_id,
         attempt,
-        world_size=max((size for size in sizes if type(size) is int), default=None),
+        world_size=max((size for size in sizes if size is not None), default=None),
         ranks=tuple(_recorded(rank, process, steps) for rank, process in processes.items()),
         meetings=_meetings(processes),
         missing_windows=steps.missing,
@@ -158,13 +180,17 @@ def _meetings(processes: Mapping[int, _Process]) -> tuple[Meeting, ...]:
             if span.operation in _MEETINGS and type(sequence) is int and name not in _ONE_WAY and has_ended:
                 key = (span.operation == operations.BARRIER, name, sequence)
                 found.setdefault(key, {}).setdefault(rank, _visit(span))
+    if all(is_barrier for is_barrier, *_ in found):  # else the same waiting is there as collectives
+        for rank, process in processes.items():
+            for step, visit in process.aggregations.items():
+                found.setdefault((False, events.GRADIENTS_AGGREGATED, step), {})[rank] = visit
     several = [Meeting(*key, visits) for key, visits in found.items() if len(visits) > 1]
     return tuple(sorted(several, key=lambda one: min(visit.left_ns for visit in one.visits.values())))
 
 
 def _visit(span: TraceSpan) -> Visit:
     waited = span.attributes.get(attr.CRUCIBLE_COLLECTIVE_WAIT)
-    is_known = isinstance(waited, float) and 0 <= waited < float("inf")
+    is_known = isinstance(waited, float) and 0 <= waited < inf
     return Visit(span.start_ns, span.end_ns, waited if is_known else None)
 
 
@@ -173,40 +199,41 @@ def _recorded(rank: int, process: _Process, steps: StepRows) -> RankRecorded:
     hosts = (span.resource.get(attr.HOST_NAME) for span in process.spans)
     host = next((str(name) for name in hosts if name), "")
     node_rank = process.said(attr.CRUCIBLE_DISTRIBUTED_NODE_RANK)
-    states = {span.attributes.get(attr.CRUCIBLE_RUN_STATE) for span in process.spans if span.operation in _PROCESSES}
     return RankRecorded(
         rank,
         node=host or ("" if node_rank is None else f"node {node_rank}"),
-        is_interrupted=RunState.INTERRUPTED in states,
-        clock_offset_s=offset if isinstance(offset, float) else None,
+        is_interrupted=process.said(attr.CRUCIBLE_RUN_STATE) == RunState.INTERRUPTED,
+        clock_offset_s=offset if isinstance(offset, float) and isfinite(offset) else None,
         **_steps(process, steps),
     )
 
 
 def _steps(process: _Process, steps: StepRows) -> dict[str, Any]:
     """Its steps, what each took and how much of that was waiting."""
-    begun: dict[Any, list[int]] = {}
+    begun: dict[int | None, list[int]] = {}
     for span in process.spans:
         if span.operation == operations.EPOCH:
-            begun.setdefault(span.attributes.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX), []).append(span.start_ns)
+            begun.setdefault(_whole(span.attributes.get(attr.CRUCIBLE_TRAINING_EPOCH_INDEX)), []).append(span.start_ns)
     numbers: array[int] = array("q")
     starts: array[int] = array("q")
     ends: array[int] = array("q")
     epochs = steps.series.get("epoch")
     for rows in process.rows:
-        before: tuple[int, Any] | None = None
+        before: tuple[int, int | None] | None = None
         for row in rows.rows:
             time_ns: int = steps.series["time_ns"].values[row]
-            epoch = epochs.cell(row) if epochs is not None else None
+            epoch = _whole(epochs.cell(row)) if epochs is not None else None
             numbers.append(steps.series["step"].values[row])
             starts.append(_start(before, epoch, begun, time_ns))
             ends.append(time_ns)
             before = time_ns, epoch
     took = array("d", ((end - start) / 1e9 if start else nan for start, end in zip(starts, ends, strict=True)))
-    return {"steps": numbers, "took_s": took, "waited_s": _waited(process.spans, starts, ends)}
+    return {"steps": numbers, "took_s": took, "waited_s": _waited(process, starts, ends)}
 
 
-def _start(before: tuple[int, Any] | None, epoch: Any, begun: Mapping[Any, Sequence[int]], time_ns: int) -> int:
+def _start(
+    before: tuple[int, int | None] | None, epoch: int | None, begun: Mapping[int | None, Sequence[int]], time_ns: int
+) -> int:
     """When a step that was recorded at `time_ns` began: when the one before was, or its epoch did; 0 if unknown.
 
     A clock that was set back between the two leaves it unknown.
@@ -218,14 +245,19 @@ def _start(before: tuple[int, Any] | None, epoch: Any, begun: Mapping[Any, Seque
     return start if start <= time_ns else 0
 
 
-def _waited(spans: Iterable[TraceSpan], starts: Sequence[int], ends: Sequence[int]) -> "array[float]":
+def _whole(value: Any) -> int | None:
+    """`value` if it is an integer, as what was recorded may be anything."""
+    return value if type(value) is int else None
+
+
+def _waited(process: _Process, starts: Sequence[int], ends: Sequence[int]) -> "array[float]":
     """The waiting in each step: in what began between the step's start and its end."""
-    waited = array("d", (nan,)) * len(ends)
-    for span in spans:
-        if span.operation in _MEETINGS:
-            visit = _visit(span)
-            at = bisect_right(ends, visit.arrived_ns)
-            if at < len(ends) and 0 < starts[at] <= visit.arrived_ns:
-                spent = (visit.left_ns - visit.arrived_ns) / 1e9 if visit.waited_s is None else visit.waited_s
-                waited[at] = spent + (0.0 if waited[at] != waited[at] else waited[at])
-    return waited
+    spent = array("d", (nan,)) * len(ends)
+    barriers = [_visit(span) for span in process.spans if span.operation == operations.BARRIER]
+    collectives = [_visit(span) for span in process.spans if span.operation == operations.COLLECTIVE]
+    for visit in (*barriers, *(collectives or process.aggregations.values())):
+        at = bisect_right(ends, visit.arrived_ns)
+        if at < len(ends) and 0 < starts[at] <= visit.arrived_ns:
+            waited = (visit.left_ns - visit.arrived_ns) / 1e9 if visit.waited_s is None else visit.waited_s
+            spent[at] = waited if isnan(spent[at]) else spent[at] + waited
+    return spent

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import groupby, islice
+from math import isnan
 from operator import itemgetter
 from statistics import fmean, median
 from typing import Final
@@ -24,6 +25,7 @@ STANDS_OUT: Final = 1.1
 """Who is named as the straggler makes the steps take at least so many times as long as they would without it."""
 
 _MOST_STRETCHES: Final = 10
+_MOST_NAMED: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,7 @@ def _steps_of_several(ranks: Sequence[RankRecorded]) -> Iterator[tuple[int, dict
         for _, rank, its_took, its_wait in of_step:  # one that was recorded twice took the time of both
             took[rank] = took.get(rank, 0.0) + its_took
             waited[rank] = waited.get(rank, 0.0) + its_wait
-        took = {rank: seconds for rank, seconds in took.items() if seconds == seconds}  # noqa: PLR0124 - no NaN
+        took = {rank: seconds for rank, seconds in took.items() if not isnan(seconds)}
         if len(took) > 1:
             all_told = all(waited[rank] == waited[rank] for rank in took)
             yield step, {r: max(seconds - waited[r], 0.0) if all_told else seconds for r, seconds in took.items()}
@@ -307,9 +309,11 @@ def _stretches(steps: Sequence[SlowestInStep]) -> Iterator[Stretch]:
 
 def _unknown(run: RunOfRanks, ranks: Sequence[RankTotals], clocks: Sequence[ClockOffset]) -> Iterator[str]:
     """What would matter and cannot be known, a sentence each."""
-    missing = sorted(set(range(run.world_size or 0)) - {rank.rank for rank in ranks})
+    here = {rank.rank for rank in ranks}
+    missing = list(islice((rank for rank in range(run.world_size or 0) if rank not in here), _MOST_NAMED))
     if missing:
-        yield f"The run has {run.world_size} ranks; nothing that {_named(missing)} recorded is here."
+        named = _named(missing) + (" and others" if len(missing) == _MOST_NAMED else "")
+        yield f"The run has {run.world_size} ranks; nothing that {named} recorded is here."
     if len(ranks) > 1:
         if run.world_size is None:
             yield "How many ranks the run has is not recorded."
@@ -327,7 +331,7 @@ def _unknown_of_steps(run: RunOfRanks, ranks: Sequence[RankTotals]) -> Iterator[
             yield f"Rank {rank.rank} recorded steps until {rank.last_step}, others until {furthest}{how}."
     if run.missing_windows:
         yield f"Windows of steps that could not be read: {run.missing_windows}."
-    if not any(waited == waited for rank in run.ranks for waited in rank.waited_s):  # noqa: PLR0124 - not NaN
+    if all(isnan(waited) for rank in run.ranks for waited in rank.waited_s):
         yield (
             "No waiting inside steps is recorded: if ranks wait for each other there, each step took all of them as "
             "long as the slowest, and who that was cannot be told."

@@ -106,12 +106,12 @@ class Cluster:
         return {attr.HOST_NAME: self.nodes[rank]} if rank in self.nodes else {}
 
 
-def steps_window(rows: list[tuple[int, int]]) -> TraceEvent:
+def steps_window(rows: list[tuple[int, int]], name: str = events.STEPS_RECORDED, **numbers: list[float]) -> TraceEvent:
     """A window of steps with the time of each."""
-    columns = {"step": [step for step, _ in rows], "time_ns": [time_ns for _, time_ns in rows]}
+    columns = {"step": [step for step, _ in rows], "time_ns": [time_ns for _, time_ns in rows], **numbers}
     formats, values = pack(columns)
     return TraceEvent(
-        events.STEPS_RECORDED,
+        name,
         rows[-1][1],
         {
             attr.CRUCIBLE_WINDOW_COUNT: len(rows),

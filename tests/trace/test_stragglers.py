@@ -1,17 +1,22 @@
+import json
+import math
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from crucible_trace_otel.renderers.nested import json_value
 from crucible_trace_otel.semconv import attributes as attr
-from crucible_trace_otel.semconv import spans
+from crucible_trace_otel.semconv import events, spans
 from crucible_trace_otel.semconv.enums import RunState
 from crucible_trace_otel.trace.runs import join_runs
 from crucible_trace_otel.trace.spans import Trace, group_into_traces
 from crucible_trace_otel.trace.steps import step_rows
 from crucible_trace_otel.trace.stragglers import stragglers
-from tests.trace.builders import digits
-from tests.trace.ranks import Cluster, ahead
+from tests.trace.builders import TraceBuilder, digits
+from tests.trace.ranks import Cluster, ahead, steps_window
 
 NODES = {0: "a", 1: "a", 2: "b", 3: "b"}
 
@@ -19,6 +24,10 @@ NODES = {0: "a", 1: "a", 2: "b", 3: "b"}
 def slow(which, by=0.03, base=0.01):
     """Rank `which` takes `by` seconds longer in each step."""
     return lambda rank, step: base + by * (rank == which)
+
+
+def rank_of(span):
+    return span.attributes[attr.CRUCIBLE_DISTRIBUTED_RANK]
 
 
 def trained(work, steps=20, together=None, barrier_every=5, **more):
@@ -53,10 +62,23 @@ def test_without_what_ranks_waited_each_step_takes_all_of_them_as_long_and_that_
     assert any(sentence.startswith("No waiting inside steps is recorded") for sentence in report.unknown)
 
 
+def test_waiting_is_also_told_by_gradients_that_were_put_together():
+    cluster = trained(slow(2), together="all_reduce", nodes=NODES)
+    expected = stragglers(cluster.trace())
+    kept = [span for span in cluster.spans() if span.operation != spans.COLLECTIVE]
+    for rank, process in cluster.processes.items():
+        own = [one for one in cluster.spans() if one.operation == spans.COLLECTIVE and rank_of(one) == rank]
+        waits = [one.duration_s for one in own]
+        together = [(step, one.end_ns) for step, one in enumerate(own)]
+        window = steps_window(together, events.GRADIENTS_AGGREGATED, wait=waits, norm=waits)
+        kept = [replace(s, events=(*s.events, window)) if s.span_id == process.span_id else s for s in kept]
+    (trace,) = group_into_traces(kept)
+    assert stragglers(trace) == expected
+
+
 def test_waiting_that_only_some_recorded_is_not_taken_off():
     cluster = trained(slow(2), together="all_reduce", barrier_every=0)
-    rank = attr.CRUCIBLE_DISTRIBUTED_RANK
-    kept = [one for one in cluster.spans() if one.operation != spans.COLLECTIVE or one.attributes[rank] == 0]
+    kept = [one for one in cluster.spans() if one.operation != spans.COLLECTIVE or rank_of(one) == 0]
     (trace,) = group_into_traces(kept)
     report = stragglers(trace)
     assert report.straggler is None
@@ -130,8 +152,7 @@ def test_a_rank_that_died_half_way_is_compared_as_far_as_it_came():
 
 def test_a_rank_of_which_nothing_is_here_is_named_as_missing():
     cluster = trained(slow(2))
-    rank = attr.CRUCIBLE_DISTRIBUTED_RANK
-    (trace,) = group_into_traces([span for span in cluster.spans() if span.attributes[rank] not in (0, 3)])
+    (trace,) = group_into_traces([span for span in cluster.spans() if rank_of(span) not in (0, 3)])
     report = stragglers(trace)
     assert report.straggler.rank == 2
     assert "The run has 4 ranks; nothing that ranks 0 and 3 recorded is here." in report.unknown
@@ -197,3 +218,43 @@ def test_skewed_clocks_change_nothing_but_the_clocks():
     assert skewed.straggler.rank == 2
     assert skewed.straggler.lost_s == pytest.approx(straight.straggler.lost_s, abs=1e-3)
     assert [one.rank for one in skewed.steps] == [one.rank for one in straight.steps]
+
+
+ANYTHING = st.sampled_from([0, 1, 2, -1, 2**62, 2**70, 1.5, math.nan, math.inf, -3.0, "0", "", True, b"x", ("a",), {}])
+SAID = st.dictionaries(
+    st.sampled_from(
+        [
+            *(attr.CRUCIBLE_RUN_ID, attr.CRUCIBLE_RUN_ATTEMPT, attr.CRUCIBLE_RUN_STATE, attr.CRUCIBLE_CLOCK_OFFSET),
+            *(attr.CRUCIBLE_DISTRIBUTED_RANK, attr.CRUCIBLE_DISTRIBUTED_WORLD_SIZE),
+            *(attr.CRUCIBLE_DISTRIBUTED_NODE_RANK, attr.CRUCIBLE_TRAINING_EPOCH_INDEX),
+            *(attr.CRUCIBLE_COLLECTIVE_NAME, attr.CRUCIBLE_COLLECTIVE_SEQUENCE, attr.CRUCIBLE_COLLECTIVE_WAIT),
+        ]
+    ),
+    ANYTHING,
+)
+OPERATIONS = st.sampled_from([spans.TRAINING_RUN, spans.WORKER, spans.EPOCH, spans.BARRIER, spans.COLLECTIVE])
+TIMES = st.integers(0, 2**64 - 1) | st.integers(0, 50)
+ROWS = st.lists(
+    st.tuples(st.integers(-3, 9), st.integers(-(2**63), 2**63 - 1) | st.integers(0, 50)), min_size=1, max_size=4
+)
+WINDOWS = ROWS.map(steps_window) | ROWS.map(
+    lambda rows: steps_window(rows, events.GRADIENTS_AGGREGATED, wait=[rows[0][1] / 7] * len(rows))
+)
+
+
+@given(
+    st.lists(st.tuples(OPERATIONS, SAID, TIMES, TIMES, st.integers(0, 8), st.lists(WINDOWS, max_size=2)), max_size=9)
+)
+@settings(max_examples=100, deadline=None)
+def test_whatever_was_recorded_it_is_compared_or_not_and_nothing_is_raised(recorded):
+    build = TraceBuilder()
+    for operation, said, start, end, parent, windows in recorded:
+        above = build.spans[parent] if parent < len(build.spans) else None
+        span = build.add(operation, "", above, attributes=said, events=tuple(windows), resource={attr.HOST_NAME: 7})
+        build.spans[-1] = replace(span, start_ns=start, end_ns=end)
+    report = stragglers(Trace("0" * 32, tuple(build.spans)))
+    assert report.is_comparison == bool(report.steps or report.meetings)
+    assert all(one.ranks > 1 for one in report.steps)
+    assert sum(rank.slowest_steps for rank in report.ranks) == len(report.steps)
+    assert report.straggler is None or report.straggler in report.ranks
+    json.dumps(json_value(asdict(report)))
