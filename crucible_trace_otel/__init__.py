@@ -27,10 +27,12 @@ from crucible_trace_otel.errors import (
 )
 from crucible_trace_otel.record._context import current_operation
 from crucible_trace_otel.record._files import StoredFile
+from crucible_trace_otel.record._launchers import ProcessRank
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._policy import AbnormalStep, WindowPolicy
 from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record.deployment import Deployment, Inference, deployment, inference
+from crucible_trace_otel.record.distributed import Barrier, Collective, barrier, collective
 from crucible_trace_otel.record.facts import Dataset, Model
 from crucible_trace_otel.record.pipeline import Pipeline, Stage, pipeline, stage
 from crucible_trace_otel.record.reasoning import Decision, ReasoningChain, reasoning_chain
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AbnormalStep",
+    "Barrier",
+    "Collective",
     "ConfigurationError",
     "CrucibleError",
     "Dataset",
@@ -65,6 +69,7 @@ __all__ = [
     "NotFoundError",
     "Operation",
     "Pipeline",
+    "ProcessRank",
     "ReasoningChain",
     "Recorded",
     "Report",
@@ -77,7 +82,9 @@ __all__ = [
     "ValidationRun",
     "WindowPolicy",
     "__version__",
+    "barrier",
     "causes",
+    "collective",
     "configure",
     "current_operation",
     "deployment",

@@ -9,8 +9,11 @@
     other signals   _event_log (log records), _metrics; _tracer (which provider)
     the rooms       reasoning, pipeline, deployment; training, validation, tuning, history; facts (data set, model, ...)
     a training run  training: TrainingRun and Epoch, built up from class to class:
-                    _operation.Operation < _timed.Timed < _training_signals.TrainingSignals < _steps.Training < Epoch
-                    Training < _checkpoints.Checkpoints, _conclusion.Concluded < TrainingRun
+                    _operation.Operation < _timed.Timed < _training_signals.TrainingSignals < _together.Together
+                    Together < _steps.Training < Epoch, _checkpoints.Checkpoints, _conclusion.Concluded
+                    Concluded < _attempt.Attempt (which run it is); Checkpoints, Attempt < TrainingRun
+    many processes  distributed (collectives, barriers)
+                    _launchers (their variables, the one list) -> _process (which rank this is) -> _attempt
     steps           _steps, _training_signals (beside them) -> _windows -> _rows (an open window), _totals
                     _policy, _abnormal (which steps are not as the others)
                     _keeping (where rows survive), _held (scalars on an accelerator), _living (who is open)

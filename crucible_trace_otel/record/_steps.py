@@ -12,7 +12,7 @@ from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._operation import Operation, record_moment
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._rows import CLOSED, OpenRows
-from crucible_trace_otel.record._training_signals import TrainingSignals
+from crucible_trace_otel.record._together import Together
 from crucible_trace_otel.record._values import printable
 from crucible_trace_otel.semconv import events, spans
 
@@ -34,7 +34,7 @@ def _said_as(name: str) -> Callable[[F], F]:
     return rename
 
 
-class Training(TrainingSignals):
+class Training(Together):
     """A training run or one of its epochs."""
 
     _is_dropped = False

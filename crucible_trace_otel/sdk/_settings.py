@@ -16,6 +16,7 @@ from crucible_trace_otel.errors import ConfigurationError, warn_once
 from crucible_trace_otel.journal.files import make_private_directory
 from crucible_trace_otel.journal.sizes import DEFAULT_BUDGET, Budget
 from crucible_trace_otel.journal.writer import Sync
+from crucible_trace_otel.record._launchers import ProcessRank
 from crucible_trace_otel.sdk._variables import (
     OFF,
     amount,
@@ -109,6 +110,12 @@ class Settings:
     """Where log records of ours are sent; None for nowhere."""
     metrics: Target | None
     """Where metrics of ours are sent; None for nowhere."""
+    rank: ProcessRank | Literal[False] | None = None
+    """Which process of a run this is; None for what the environment says, False for none."""
+    says_who: bool = False
+    """Whether an argument says what this process is, which a provider of somebody else knows already."""
+    says_where: bool = False
+    """Whether an argument says where spans are sent, though such a provider may send them too."""
 
 
 def read_settings(
@@ -122,6 +129,7 @@ def read_settings(
     console: bool | None,
     ship: str | None = None,
     event_signal: str | None = None,
+    rank: Any = None,
 ) -> Settings:
     """Check the arguments and the environment.
 
@@ -155,6 +163,17 @@ def read_settings(
         event_signal=events_become,
         logs=None if events_become == "spans" else _target(endpoint, protocol, "LOGS", by_default="otlp"),
         metrics=_target(endpoint, protocol, "METRICS", by_default="none"),
+        rank=_rank(rank),
+        says_who=(service_name, resource_attributes) != (None, None),
+        says_where=endpoint is not None,
+    )
+
+
+def _rank(given: Any) -> ProcessRank | Literal[False] | None:
+    if given is None or given is False or isinstance(given, ProcessRank):
+        return given
+    raise ConfigurationError(
+        f"rank={given!r} does not say which process this is; give crucible.ProcessRank(3, world_size=8), or False."
     )
 
 

@@ -236,6 +236,9 @@ class RepairReason:
     IDENTIFIER: Final = "identifier"
     """A trace or span id was zero, too wide or no number."""
 
+    CONTRADICTION: Final = "contradiction"
+    """Two sources said different things: that of the first is recorded."""
+
 
 class Result:
     """Values of `crucible.operation.result`.

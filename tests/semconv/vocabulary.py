@@ -77,7 +77,9 @@ VALUE_SETS = {
     "RunState": "running completed failed interrupted cancelled",
     "Result": "success failure error timeout cancellation skip",
     "WindowReason": "count time abnormal layout end",
-    "RepairReason": "integer surrogate cycle depth unprintable summarised on_device bytes type time identifier",
+    "RepairReason": (
+        "integer surrogate cycle depth unprintable summarised on_device bytes type time identifier contradiction"
+    ),
     "TrialState": "completed pruned failed",
     "HistorySource": "rows csv keras transformers",
     "HistoryTimes": "recorded partial none",
@@ -130,7 +132,7 @@ _ATTRIBUTES = """
 @experience: sample.count buffer.size priority.mean
 @feedback: source score label comment target.event_id
 @distributed: rank local_rank node_rank world_size backend launcher
-@collective: name size participant.count wait sequence
+@collective: name sequence size participant.count wait
 @clock: offset
 @experiment: id name hypothesis plan.sha256 plan.version condition
 @cost: amount currency price_table.version unknown.count
