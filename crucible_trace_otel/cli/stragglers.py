@@ -63,7 +63,8 @@ def _lines(report: "StragglerReport") -> Iterator[str]:
     attempt = f", attempt {report.attempt}" if report.attempt else ""
     run = f"run {plain(report.run_id)}{attempt}: " if report.run_id else ""
     size = "" if report.world_size is None else f" of {report.world_size}"
-    yield f"{run}{len(report.ranks)}{size} ranks, {len(report.steps):,} steps and {report.meetings:,} meetings compared"
+    compared = f"{len(report.steps):,} steps, {report.meetings:,} barriers and collectives"
+    yield f"{run}{len(report.ranks)}{size} ranks compared in {compared}"
     yield from _verdict(report)
     for title, rows in _tables(report):
         yield from ("", title, *_table(rows))
@@ -162,7 +163,7 @@ def _tables(report: "StragglerReport") -> Iterator[tuple[str, Table]]:
 
 
 def _clock(clock: "ClockOffset") -> tuple[str, ...]:
-    source = f"{clock.barriers:,} meetings" if clock.barriers else "told" if clock.offset_s is not None else "unknown"
+    source = f"{clock.barriers:,} barriers" if clock.barriers else "told" if clock.offset_s is not None else "unknown"
     return (
         *(str(clock.rank), _seconds(clock.offset_s), f"{clock.drift * 1e6:,.1f} us/s" if clock.drift else ""),
         *(_seconds(clock.spread_s), _seconds(clock.bound_s), source),

@@ -101,8 +101,8 @@ class _Process:
 
     spans: list[TraceSpan] = field(default_factory=list)
     rows: list[Attempt] = field(default_factory=list)
-    aggregations: dict[int, Visit] = field(default_factory=dict)
-    """By step, where it put gradients together with others and recorded how long it waited for them."""
+    aggregations: list[Visit] = field(default_factory=list)
+    """Where it put gradients together with others, one after the other, and how long it waited for them."""
 
     def said(self, key: str) -> Any:
         """What the first of its spans that has it says, those of the process itself first."""
@@ -125,7 +125,7 @@ def runs_of_ranks(trace: Trace) -> tuple[RunOfRanks, ...]:
     for rows in aggregated.attempts:
         key = (rows.run_id, rows.number or 0)
         process = found.setdefault(key, {}).setdefault(rows.rank or 0, _Process())
-        process.aggregations.update(_aggregations(rows, aggregated))
+        process.aggregations.extend(_aggregations(rows, aggregated))
     return tuple(
         _run(run_id, attempt, dict(sorted(ranks.items())), steps) for (run_id, attempt), ranks in found.items()
     )
@@ -147,7 +147,7 @@ def _place(span: TraceSpan, trace: Trace) -> tuple[str, int, int]:
     )
 
 
-def _aggregations(own: Attempt, steps: StepRows) -> Iterator[tuple[int, Visit]]:
+def _aggregations(own: Attempt, steps: StepRows) -> Iterator[Visit]:
     waits = steps.series.get(_WAIT)
     if waits is None or waits.kind == "O":
         return
@@ -155,7 +155,7 @@ def _aggregations(own: Attempt, steps: StepRows) -> Iterator[tuple[int, Visit]]:
         waited = waits.cell(row)
         time_ns = steps.series["time_ns"].values[row]
         if waited is not ABSENT and 0 <= waited < inf:
-            yield steps.series["step"].values[row], Visit(time_ns - round(waited * 1e9), time_ns, float(waited))
+            yield Visit(time_ns - round(waited * 1e9), time_ns, float(waited))
 
 
 def _run(run_id: str, attempt: int, processes: Mapping[int, _Process], steps: StepRows) -> RunOfRanks:
@@ -182,8 +182,8 @@ def _meetings(processes: Mapping[int, _Process]) -> tuple[Meeting, ...]:
                 found.setdefault(key, {}).setdefault(rank, _visit(span))
     if all(is_barrier for is_barrier, *_ in found):  # else the same waiting is there as collectives
         for rank, process in processes.items():
-            for step, visit in process.aggregations.items():
-                found.setdefault((False, events.GRADIENTS_AGGREGATED, step), {})[rank] = visit
+            for sequence, visit in enumerate(process.aggregations):
+                found.setdefault((False, events.GRADIENTS_AGGREGATED, sequence), {})[rank] = visit
     several = [Meeting(*key, visits) for key, visits in found.items() if len(visits) > 1]
     return tuple(sorted(several, key=lambda one: min(visit.left_ns for visit in one.visits.values())))
 
@@ -255,7 +255,7 @@ def _waited(process: _Process, starts: Sequence[int], ends: Sequence[int]) -> "a
     spent = array("d", (nan,)) * len(ends)
     barriers = [_visit(span) for span in process.spans if span.operation == operations.BARRIER]
     collectives = [_visit(span) for span in process.spans if span.operation == operations.COLLECTIVE]
-    for visit in (*barriers, *(collectives or process.aggregations.values())):
+    for visit in (*barriers, *(collectives or process.aggregations)):
         at = bisect_right(ends, visit.arrived_ns)
         if at < len(ends) and 0 < starts[at] <= visit.arrived_ns:
             waited = (visit.left_ns - visit.arrived_ns) / 1e9 if visit.waited_s is None else visit.waited_s
