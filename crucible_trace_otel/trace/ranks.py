@@ -113,26 +113,30 @@ class _Process:
 def runs_of_ranks(trace: Trace) -> tuple[RunOfRanks, ...]:
     """Each attempt at each run in `trace`, in the order in which they began; a run without ranks has one, rank 0."""
     found: dict[tuple[str, int], dict[int, _Process]] = {}
-    for span in trace.spans:
-        if span.operation in _OF_INTEREST:
-            run_id, attempt, rank = _place(span, trace)
-            found.setdefault((run_id, attempt), {}).setdefault(rank, _Process()).spans.append(span)
-    steps = step_rows(trace)
+    placed = [(span, *_place(span, trace)) for span in trace.spans if span.operation in _OF_INTEREST]
+    # What a process has recorded whose own span is not stored says no attempt: it is of the last one.
+    last: dict[str, int] = {}
+    for _, run_id, attempt, _ in placed:
+        last[run_id] = max(attempt or 0, last.get(run_id, 0))
+
+    def process(run_id: str, attempt: int | None, rank: int | None) -> _Process:
+        key = (run_id, last.get(run_id, 0) if attempt is None else attempt)
+        return found.setdefault(key, {}).setdefault(rank or 0, _Process())
+
+    for span, run_id, attempt, rank in placed:
+        process(run_id, attempt, rank).spans.append(span)
+    steps, aggregated = step_rows(trace), step_rows(trace, events.GRADIENTS_AGGREGATED)
     for rows in steps.attempts:
-        key = (rows.run_id, rows.number or 0)
-        found.setdefault(key, {}).setdefault(rows.rank or 0, _Process()).rows.append(rows)
-    aggregated = step_rows(trace, events.GRADIENTS_AGGREGATED)
+        process(rows.run_id, rows.number, rows.rank).rows.append(rows)
     for rows in aggregated.attempts:
-        key = (rows.run_id, rows.number or 0)
-        process = found.setdefault(key, {}).setdefault(rows.rank or 0, _Process())
-        process.aggregations.extend(_aggregations(rows, aggregated))
+        process(rows.run_id, rows.number, rows.rank).aggregations.extend(_aggregations(rows, aggregated))
     return tuple(
         _run(run_id, attempt, dict(sorted(ranks.items())), steps) for (run_id, attempt), ranks in found.items()
     )
 
 
-def _place(span: TraceSpan, trace: Trace) -> tuple[str, int, int]:
-    """The run id, the number of the attempt and the rank that `span` belongs to."""
+def _place(span: TraceSpan, trace: Trace) -> tuple[str, int | None, int | None]:
+    """The run id, the number of the attempt and the rank that `span` belongs to, as far as they are known."""
     around = tuple(enclosing(span, trace.by_id.get))
 
     def nearest(key: str) -> Any:
@@ -140,11 +144,7 @@ def _place(span: TraceSpan, trace: Trace) -> tuple[str, int, int]:
 
     attempt, rank = nearest(attr.CRUCIBLE_RUN_ATTEMPT), nearest(attr.CRUCIBLE_DISTRIBUTED_RANK)
     run_id = nearest(attr.CRUCIBLE_RUN_ID)
-    return (
-        "" if run_id is None else str(run_id),
-        _whole(attempt) or 0,
-        _whole(rank) or 0,
-    )
+    return "" if run_id is None else str(run_id), _whole(attempt), _whole(rank)
 
 
 def _aggregations(own: Attempt, steps: StepRows) -> Iterator[Visit]:

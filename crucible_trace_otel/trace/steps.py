@@ -97,6 +97,19 @@ class StepRows:
         return StepRows(_picked(self.series, kept), tuple(attempts), self.missing)
 
     @property
+    def ranks(self) -> tuple[int, ...]:
+        """Of the processes that recorded them, ascending; empty where one did that had no rank."""
+        return tuple(sorted({attempt.rank for attempt in self.attempts if attempt.rank is not None}))
+
+    def of_rank(self, rank: int) -> "StepRows":
+        """The steps that the process of that rank has recorded."""
+        own = [attempt for attempt in self.attempts if attempt.rank == rank]
+        kept = [row for attempt in own for row in attempt.rows]
+        ends = [0, *accumulate(len(attempt.rows) for attempt in own)]
+        moved = [replace(one, rows=range(*ends_of)) for one, ends_of in zip(own, pairwise(ends), strict=True)]
+        return StepRows(_picked(self.series, kept), tuple(moved), self.missing)
+
+    @property
     def repeated(self) -> tuple[int, ...]:
         """Of each attempt, how many of its steps an earlier attempt at the same run had done before."""
         steps = self.series["step"].values

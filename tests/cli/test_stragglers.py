@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from crucible_trace_otel.semconv import attributes as attr
+from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.trace.spans import group_into_traces
 from tests.cli.running import crucible_trace
 from tests.store.stored import write
@@ -106,3 +107,21 @@ def test_a_run_of_one_process_has_nothing_to_compare(tmp_path):
     told = crucible_trace("stragglers", "--json", "--journal", write(tmp_path / "j", [digits()]))
     assert told.exit_code == 1
     assert json.loads(told.stdout)["straggler"] is None
+
+
+def test_show_draws_the_steps_and_tells_the_epochs_of_one_rank(tmp_path):
+    cluster = recorded()
+    for rank, process in cluster.processes.items():
+        said = {
+            attr.CRUCIBLE_TRAINING_EPOCH_INDEX: 0,
+            attr.CRUCIBLE_DISTRIBUTED_RANK: rank,
+            attr.CRUCIBLE_TRAINING_LOSS_VALUE: rank / 4,
+        }
+        cluster.build.add(spans.EPOCH, "epoch 0", process, 100, 0.5, attributes=said)
+    journal = write(tmp_path / "j", [cluster.trace()])
+    shown = crucible_trace("show", "--journal", journal).stdout
+    assert 'training_run "r"  1m 40s  rank 0\n' in shown
+    assert 'worker "r"  1m 40s  rank 1\n' in shown
+    assert shown.endswith("\nEpochs\n  epoch 0  loss 0  500 ms\n")
+    whole = crucible_trace("show", "--all", "--journal", journal).stdout
+    assert whole.count("epoch 0  loss") == 4

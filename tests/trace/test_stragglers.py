@@ -30,6 +30,17 @@ def rank_of(span):
     return span.attributes[attr.CRUCIBLE_DISTRIBUTED_RANK]
 
 
+def orphaned(span, worker):
+    """`span` as it is where that of the worker it belongs to is not stored: the worker's steps on a segment."""
+    said = {key: value for key, value in span.attributes.items() if key != attr.CRUCIBLE_RUN_ATTEMPT}
+    if span.parent_id == worker:
+        return replace(span, attributes=said)
+    if span.span_id != worker:
+        return span
+    said[attr.CRUCIBLE_OPERATION_NAME] = spans.STEP_SEGMENT
+    return replace(span, span_id="f" * 16, parent_id=worker, attributes=said)
+
+
 def trained(work, steps=20, together=None, barrier_every=5, **more):
     cluster = Cluster(work, **more)
     for step in range(steps):
@@ -173,6 +184,14 @@ def test_the_last_attempt_that_can_be_compared_is_told():
     alone.step(20)
     report = stragglers(join_runs([first.trace(), alone.trace()])[0])
     assert (report.attempt, report.straggler.rank) == (0, 1)
+
+
+def test_what_a_killed_rank_left_in_a_backend_is_of_the_last_attempt():
+    first, second = trained(slow(1)), trained(slow(3), attempt=1, begins=50.0, together="all_reduce")
+    worker = second.processes[3].span_id
+    (trace,) = group_into_traces([orphaned(span, worker) for span in second.spans()])
+    report = stragglers(join_runs([first.trace(), trace])[0])
+    assert (report.attempt, len(report.ranks), report.straggler.rank) == (1, 4, 3)
 
 
 def test_what_is_there_twice_counts_once():
