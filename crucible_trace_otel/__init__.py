@@ -43,6 +43,7 @@ from crucible_trace_otel.record.validation import ValidationRun
 if TYPE_CHECKING:
     from crucible_trace_otel.journal.processor import JournalSpanProcessor
     from crucible_trace_otel.record.history import record_history
+    from crucible_trace_otel.record.propagation import child_environment, in_context
     from crucible_trace_otel.renderers import render
     from crucible_trace_otel.sdk import Handle, Report, configure, flush, shutdown
     from crucible_trace_otel.store import open_store
@@ -84,11 +85,13 @@ __all__ = [
     "__version__",
     "barrier",
     "causes",
+    "child_environment",
     "collective",
     "configure",
     "current_operation",
     "deployment",
     "flush",
+    "in_context",
     "inference",
     "open_store",
     "pipeline",
@@ -108,8 +111,10 @@ _LAZY = {
     "Handle": "crucible_trace_otel.sdk",
     "JournalSpanProcessor": "crucible_trace_otel.journal.processor",
     "Report": "crucible_trace_otel.sdk",
+    "child_environment": "crucible_trace_otel.record.propagation",
     "configure": "crucible_trace_otel.sdk",
     "flush": "crucible_trace_otel.sdk",
+    "in_context": "crucible_trace_otel.record.propagation",
     "open_store": "crucible_trace_otel.store",
     "record_history": "crucible_trace_otel.record.history",
     "render": "crucible_trace_otel.renderers",

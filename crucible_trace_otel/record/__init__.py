@@ -12,7 +12,7 @@
                     _operation.Operation < _timed.Timed < _training_signals.TrainingSignals < _together.Together
                     Together < _steps.Training < Epoch, _checkpoints.Checkpoints, _conclusion.Concluded
                     Concluded < _attempt.Attempt (which run it is); Checkpoints, Attempt < TrainingRun
-    many processes  distributed (collectives, barriers)
+    many processes  distributed (collectives, barriers), propagation (context to threads and processes)
                     _launchers (their variables, the one list) -> _process (which rank this is) -> _attempt
     steps           _steps, _training_signals (beside them) -> _windows -> _rows (an open window), _totals
                     _policy, _abnormal (which steps are not as the others)

@@ -52,9 +52,9 @@ def context_of(operation: "Operation", base: Context) -> Context:
     return trace_api.set_span_in_context(operation.span, context_api.set_value(_CURRENT, operation, base))
 
 
-def living_context(leaving: "Operation | None" = None) -> Context:
+def living_context(leaving: "Operation | None" = None, here: Context | None = None) -> Context:
     """The current context, or the one around it where its operation has ended elsewhere, as callbacks make it."""
-    here = context_api.get_current()
+    here = context_api.get_current() if here is None else here
     while (operation := operation_in(here)) is not None and here is operation._context:
         if not operation.ended and operation is not leaving:
             break

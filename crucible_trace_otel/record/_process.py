@@ -16,7 +16,7 @@ __all__ = ["HANDED_DOWN", "is_contradicted", "process_facts", "process_rank", "u
 HANDED_DOWN = (attr.CRUCIBLE_RUN_ID, attr.CRUCIBLE_EXPERIMENT_ID)
 """What a process that is started inside an operation is told of it, as baggage."""
 _LONGEST = 256
-_NO_FACTS: Mapping[str, Any] = {}
+_NOTHING: dict[str, Any] = {}
 
 
 class _Process:
@@ -61,12 +61,15 @@ def process_facts() -> Mapping[str, Any]:
     return _this.facts
 
 
-@guarded(lambda: _NO_FACTS)
-def _facts() -> Mapping[str, Any]:
+def _facts() -> dict[str, Any]:
     rank = process_rank()
+    return {**_handed_down(), **({} if rank is None else {attr.CRUCIBLE_DISTRIBUTED_RANK: rank.rank})}
+
+
+@guarded(lambda: _NOTHING)
+def _handed_down() -> dict[str, Any]:
     handed = baggage.get_all(remote_baggage())
-    known = {key: str(handed[key])[:_LONGEST] for key in HANDED_DOWN if handed.get(key)}
-    return known if rank is None else {**known, attr.CRUCIBLE_DISTRIBUTED_RANK: rank.rank}
+    return {key: str(handed[key])[:_LONGEST] for key in HANDED_DOWN if handed.get(key)}
 
 
 @guarded(RankFound)

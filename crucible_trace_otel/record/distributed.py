@@ -90,9 +90,11 @@ class Barrier(Collective):
 
     operation_name = spans.BARRIER
 
-    def _before_end(self) -> None:
-        if self._waited is None:
+    @guarded(nothing)
+    def _finish(self, error: BaseException | str | None, at_ns: int | None = None) -> None:
+        if self._waited is None and self.is_recording:
             self.record_wait((self._now_ns() - self._started_at) / 1e9)
+        super()._finish(error, at_ns)
 
 
 @forgiving
