@@ -23,8 +23,8 @@ from softmax import Array, Network
 
 import crucible_trace_otel as crucible
 
-RANKS, EPOCHS, STEPS, BATCH, SEED = 4, 6, 15, 32, 7
-HYPERPARAMETERS = {"learning_rate": 0.3, "decay": 1e-4, "batch_size": BATCH, "hidden": 256}
+RANKS, EPOCHS, STEPS, BATCH, SEED = 4, 5, 12, 32, 7
+HYPERPARAMETERS = {"learning_rate": 0.5, "decay": 1e-4, "batch_size": BATCH, "hidden": 256}
 MUCH = 24
 """How many times as large the batches of the slow rank are."""
 
