@@ -33,6 +33,7 @@ from crucible_trace_otel.sdk._variables import (
 )
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.ship.destination import TEXT_LIMIT
+from crucible_trace_otel.ship.ranks import ALL_RANKS, CHOICES
 
 __all__ = [
     "COMPRESSIONS",
@@ -110,6 +111,8 @@ class Settings:
     """Where log records of ours are sent; None for nowhere."""
     metrics: Target | None
     """Where metrics of ours are sent; None for nowhere."""
+    export_ranks: str = ALL_RANKS
+    """Of which processes of a run what the journal holds is sent."""
     rank: ProcessRank | Literal[False] | None = None
     """Which process of a run this is; None for what the environment says, False for none."""
     says_who: bool = False
@@ -163,6 +166,7 @@ def read_settings(
         event_signal=events_become,
         logs=None if events_become == "spans" else _target(endpoint, protocol, "LOGS", by_default="otlp"),
         metrics=_target(endpoint, protocol, "METRICS", by_default="none"),
+        export_ranks=variable("CRUCIBLE_EXPORT_RANKS", one_of(CHOICES), ALL_RANKS),
         rank=_rank(rank),
         says_who=(service_name, resource_attributes) != (None, None),
         says_where=endpoint is not None,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -11,8 +13,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 import crucible_trace_otel as crucible
+from crucible_trace_otel.journal.accounting import examine
 from crucible_trace_otel.record._ids import ids_of_run
 from crucible_trace_otel.semconv import attributes as attr
+
+if TYPE_CHECKING:
+    from tests.backends.sink import Sink
 
 
 class Counting(IdGenerator):
@@ -93,3 +99,35 @@ def test_ranks_join_with_a_provider_of_somebody_else_too(generator: IdGenerator 
         assert worker.context.span_id == generator.last  # type: ignore[attr-defined]
     with provider.get_tracer("theirs").start_as_current_span("theirs") as theirs:
         assert theirs.get_span_context().trace_id != run.context.trace_id
+
+
+@pytest.mark.parametrize("choice", ["one", "all", "nonsense"])
+def test_a_rank_that_is_not_sent_is_kept_and_its_errors_are_sent(
+    sink: Sink, monkeypatch: pytest.MonkeyPatch, warned: list[str], choice: str
+) -> None:
+    monkeypatch.setenv("CRUCIBLE_EXPORT_RANKS", choice)
+    handle = crucible.configure(
+        service_name="trainer",
+        journal="j",
+        endpoint=f"http://127.0.0.1:{sink.http_port}",
+        ship="thread",
+        rank=crucible.ProcessRank(1, 2),
+    )
+    with crucible.training_run("digits", run_id="r") as run:
+        for epoch in run.epochs(3):
+            epoch.record_step(loss=0.5)
+        with pytest.raises(ValueError, match="boom"), crucible.stage("fails"):
+            raise ValueError("boom")
+    report = handle.flush(30)
+    assert report
+    withheld = {"epoch"} if choice == "one" else set()
+    kept = [span.name for trace in crucible.open_store("j").traces() for span in trace.spans]
+    assert sorted(kept) == ["epoch", "epoch", "epoch", "stage fails", "worker"]
+    sent = {span.name for span in sink.spans()}
+    assert sent == {"epoch", "stage fails", "worker", "worker_started"} - withheld
+    assert report.withheld == (3 if choice == "one" else 0)
+    assert report.acknowledged + report.withheld == report.recorded
+    (account,) = examine(Path("j")).by_run()
+    assert (account.stored, account.sent, account.held) == (report.withheld, report.acknowledged, 0)
+    crucible.shutdown()
+    assert bool(warned) == (choice == "nonsense")
