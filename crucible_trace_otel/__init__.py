@@ -27,10 +27,12 @@ from crucible_trace_otel.errors import (
 )
 from crucible_trace_otel.record._context import current_operation
 from crucible_trace_otel.record._files import StoredFile
+from crucible_trace_otel.record._launchers import ProcessRank
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._policy import AbnormalStep, WindowPolicy
 from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record.deployment import Deployment, Inference, deployment, inference
+from crucible_trace_otel.record.distributed import Barrier, Collective, barrier, collective
 from crucible_trace_otel.record.experiment import Experiment, experiment
 from crucible_trace_otel.record.facts import Dataset, Model
 from crucible_trace_otel.record.pipeline import Pipeline, Stage, pipeline, stage
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     )
     from crucible_trace_otel.record.history import record_history
     from crucible_trace_otel.record.llm import LlmCall, llm_call, record_llm_call
+    from crucible_trace_otel.record.propagation import child_environment, in_context
     from crucible_trace_otel.renderers import render
     from crucible_trace_otel.runner import PlanResult, RunnableStage, StageResult, run_plan
     from crucible_trace_otel.sdk import Handle, Report, configure, flush, shutdown
@@ -62,10 +65,13 @@ if TYPE_CHECKING:
     from crucible_trace_otel.trace.lineage import lineage
     from crucible_trace_otel.trace.plans import planned_stages
     from crucible_trace_otel.trace.steps import step_rows
+    from crucible_trace_otel.trace.stragglers import stragglers
     from crucible_trace_otel.trace.usage import usage
 
 __all__ = [
     "AbnormalStep",
+    "Barrier",
+    "Collective",
     "ConfigurationError",
     "CrucibleError",
     "Dataset",
@@ -89,6 +95,7 @@ __all__ = [
     "PolicyUpdate",
     "Price",
     "PriceTable",
+    "ProcessRank",
     "ReasoningChain",
     "Recorded",
     "Report",
@@ -104,7 +111,10 @@ __all__ = [
     "ValidationRun",
     "WindowPolicy",
     "__version__",
+    "barrier",
     "causes",
+    "child_environment",
+    "collective",
     "configure",
     "current_operation",
     "deployment",
@@ -112,6 +122,7 @@ __all__ = [
     "experiment",
     "feedback_token",
     "flush",
+    "in_context",
     "inference",
     "lineage",
     "llm_call",
@@ -130,6 +141,7 @@ __all__ = [
     "shutdown",
     "stage",
     "step_rows",
+    "stragglers",
     "training_run",
     "tuning_study",
     "usage",
@@ -148,9 +160,11 @@ _LAZY = {
     "StageResult": "crucible_trace_otel.runner",
     "TokenUsage": "crucible_trace_otel.tokens",
     "causes": "crucible_trace_otel.trace.causality",
+    "child_environment": "crucible_trace_otel.record.propagation",
     "configure": "crucible_trace_otel.sdk",
     "feedback_token": "crucible_trace_otel.record.feedback",
     "flush": "crucible_trace_otel.sdk",
+    "in_context": "crucible_trace_otel.record.propagation",
     "lineage": "crucible_trace_otel.trace.lineage",
     "llm_call": "crucible_trace_otel.record.llm",
     "open_store": "crucible_trace_otel.store",
@@ -165,6 +179,7 @@ _LAZY = {
     "run_plan": "crucible_trace_otel.runner",
     "shutdown": "crucible_trace_otel.sdk",
     "step_rows": "crucible_trace_otel.trace.steps",
+    "stragglers": "crucible_trace_otel.trace.stragglers",
     "usage": "crucible_trace_otel.trace.usage",
 }
 

@@ -1,6 +1,6 @@
 """Two classifiers in numpy, small enough to read: softmax regression, and the same with one hidden layer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -44,22 +44,32 @@ class Network:
 
     def train_on(self, x: Array, y: Array, learning_rate: float, decay: float) -> tuple[float, float]:
         """One step on a batch; returns the loss before it and the norm of its gradient."""
+        loss, gradients = self.gradients(x, y, decay)
+        self.descend(gradients, learning_rate)
+        return loss, float(np.sqrt(sum(float((each**2).sum()) for each in gradients)))
+
+    def gradients(self, x: Array, y: Array, decay: float) -> tuple[float, list[Array]]:
+        """The loss on a batch and its gradients: of each layer those of the weights, then those of the bias."""
         activations = self._forward(x)
         probabilities = activations[-1]
         loss = float(-np.log(probabilities[np.arange(len(y)), y] + 1e-12).mean())
         error = probabilities.copy()
         error[np.arange(len(y)), y] -= 1.0
         error /= len(y)
-        squares = 0.0
+        found: list[Array] = []
         for index in reversed(range(len(self.layers))):
-            weights, bias = self.layers[index]
-            gradient = activations[index].T @ error + decay * weights
-            gradient_bias = error.sum(axis=0)
-            squares += float((gradient**2).sum() + (gradient_bias**2).sum())
+            weights, _ = self.layers[index]
+            found = [activations[index].T @ error + decay * weights, error.sum(axis=0), *found]
             if index:
                 error = (error @ weights.T) * (activations[index] > 0)
-            self.layers[index] = (weights - learning_rate * gradient, bias - learning_rate * gradient_bias)
-        return loss, float(np.sqrt(squares))
+        return loss, found
+
+    def descend(self, gradients: Sequence[Array], learning_rate: float) -> None:
+        """Take one step against the gradients."""
+        self.layers = [
+            (weights - learning_rate * of_weights, bias - learning_rate * of_bias)
+            for (weights, bias), of_weights, of_bias in zip(self.layers, gradients[::2], gradients[1::2], strict=True)
+        ]
 
     def save(self, path: str | Path) -> None:
         """Write the weights as .npz."""

@@ -12,11 +12,13 @@ from opentelemetry.util._once import Once
 
 from crucible_trace_otel import errors
 from crucible_trace_otel.journal.sizes import DEFAULT_BUDGET, TRACES, TraceSizes
-from crucible_trace_otel.record import _files, _links
+from crucible_trace_otel.record import _files, _links, _resuming
+from crucible_trace_otel.record import distributed as _distributed
 from crucible_trace_otel.record._event_log import use_event_log
 from crucible_trace_otel.record._keeping import use_step_keeper
 from crucible_trace_otel.record._metrics import use_meter_provider
 from crucible_trace_otel.record._model_calls import use_prices
+from crucible_trace_otel.record._process import use_process_rank
 from crucible_trace_otel.record._tracer import use_tracer_provider
 from tests.record.reading import Recording
 
@@ -24,16 +26,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+LAUNCHER_VARIABLES = (
+    *("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"),
+    *("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "HOROVOD_RANK", "JOB_COMPLETION_INDEX"),
+)
+
+
 @pytest.fixture(autouse=True)
 def _clean_recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing said, nothing remembered, no span current, no provider: each test begins like a process does."""
-    for name in ("TRACEPARENT", "TRACESTATE"):
+    for name in ("TRACEPARENT", "TRACESTATE", "BAGGAGE", "CRUCIBLE_RUN_ID", *LAUNCHER_VARIABLES):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(trace_api, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(trace_api, "_TRACER_PROVIDER_SET_ONCE", Once())
     errors._said.clear()
     _links._known.clear()
     _files._saved.clear()
+    _resuming._begun.clear()
+    _resuming._claimed.clear()
+    _distributed._outside.clear()
+    use_process_rank(None)
     use_tracer_provider(None)
     use_step_keeper(None)
     use_event_log(None)

@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "show": "show",
     "status": "status",
     "steps": "steps",
+    "stragglers": "stragglers",
 }
 
 

@@ -34,7 +34,7 @@ _LONGEST_NAME = 60
     show_envvar=True,
     help="A price table, for calls whose cost was not recorded.",
 )
-@reading.journal
+@reading.journals
 @reading.as_json
 @reading.reading
 def command(

@@ -22,6 +22,8 @@ _MOST_COLUMNS: Final = 12
 def curve(steps: StepRows, metric: str | None, *, is_ascii: bool) -> list[Text]:
     """The section about `steps`: the curve of `metric`, and the last, lowest and highest value of the other numbers.
 
+    Of a run of several processes it is about one of them, the first: each has steps of its own.
+
     Args:
         steps: All steps of a trace.
         metric: The column to draw; by default the loss, or else what comes nearest to one.
@@ -30,12 +32,16 @@ def curve(steps: StepRows, metric: str | None, *, is_ascii: bool) -> list[Text]:
     Raises:
         NotFoundError: `metric` is no number that was recorded with the steps.
     """
+    several = steps.ranks[:1] if len(steps.ranks) > 1 else ()
+    for first in several:
+        steps = steps.of_rank(first)
     numbers = {name: values for name in steps.columns if len(values := _values(steps, name))}
     if metric is not None and metric not in numbers:
         there_is = f"there are {', '.join(map(plain, numbers))}" if numbers else "none was recorded"
         raise NotFoundError(f"No step has a number {metric!r}; {there_is}.")
     drawn = leading(numbers) if metric is None else metric
-    lines = [] if drawn is None else _curve(drawn, numbers.pop(drawn), is_ascii=is_ascii)
+    whose = "".join(f" of rank {first}" for first in several)
+    lines = [] if drawn is None else _curve(drawn, numbers.pop(drawn), whose, is_ascii=is_ascii)
     missing = [Text(f"windows without their packed steps: {steps.missing}", style="bold red")] if steps.missing else []
     return lines + _table(numbers) + missing
 
@@ -55,13 +61,14 @@ def _as_float(cell: float) -> float:
         return math.inf if cell > 0 else -math.inf
 
 
-def _curve(name: str, values: Sequence[float], *, is_ascii: bool) -> list[Text]:
+def _curve(name: str, values: Sequence[float], whose: str, *, is_ascii: bool) -> list[Text]:
     lowest, highest = _extremes(values)
     odd = len(values) - sum(map(math.isfinite, values))
     width = max(min(shutil.get_terminal_size().columns - 20, _WIDEST_CURVE), 10)
     high, low = sparkline(values, width, ascii_only=is_ascii)
     title = "Loss" if name == "loss" else plain(name, 40)
-    title += f" over {len(values):,} {plural(len(values), 'step')}, from {number(values[0])} to {number(values[-1])}"
+    counted = f"{len(values):,} {plural(len(values), 'step')}{whose}"
+    title += f" over {counted}, from {number(values[0])} to {number(values[-1])}"
     title += f", {odd:,} of them not finite (!)" if odd else ""
     rows = [("max", high, highest), ("min", low, lowest)]
     drawn = [Text.assemble(f"  {row} ", (blocks, "green"), f" {number(value)}") for row, blocks, value in rows]

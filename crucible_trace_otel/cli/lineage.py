@@ -17,8 +17,8 @@ __all__ = ["command"]
 @click.argument("subject")
 @reading.journals
 @reading.as_json
-@reading.reading_all
-def command(stores: tuple["JournalStore", ...], *, subject: str, as_json: bool) -> None:
+@reading.reading
+def command(store: "JournalStore", *, subject: str, as_json: bool) -> None:
     """Tell where SUBJECT comes from and what became of it: data set, decisions, run, checkpoint, model, deployments.
 
     SUBJECT is a deployment, a model, the path of a model or checkpoint, at least 8 digits of a SHA-256, a run's name or
@@ -29,8 +29,7 @@ def command(stores: tuple["JournalStore", ...], *, subject: str, as_json: bool) 
     from crucible_trace_otel.renderers.tree import in_ascii  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.trace.lineage import lineage  # noqa: PLC0415 - loaded when needed
 
-    found = lineage([trace for store in stores for trace in store.traces()], subject)
+    found = lineage(store.traces(), subject)
     text = json.dumps(document(found), indent=2) if as_json else "\n".join(lines(found))
     reading.say((in_ascii(text) if reading.draws_only_ascii() else text) + "\n")
-    for store in stores:
-        reading.say_gaps(store)
+    reading.say_gaps(store)

@@ -19,7 +19,7 @@ _HEADER: Final = ("NAME", "RUN", "STARTED", "TOOK", "SPANS", "STATE")
 
 @click.command("list")
 @click.option("--all", "show_all", is_flag=True, help="Also traces that hold spans of other instrumentations only.")
-@reading.journal
+@reading.journals
 @reading.as_json
 @reading.reading
 def command(store: "JournalStore", *, show_all: bool, as_json: bool) -> None:
@@ -35,9 +35,9 @@ def command(store: "JournalStore", *, show_all: bool, as_json: bool) -> None:
         rows = [_HEADER, *(summary.row() for summary in summaries)]
         reading.say("".join(f"{line}\n" for line in aligned(rows, _room())))
     elif traces:
-        click.echo(f"{store.path} holds only spans of other instrumentations: --all lists their traces.", err=True)
+        click.echo(f"{store.where} holds only spans of other instrumentations: --all lists their traces.", err=True)
     else:
-        click.echo(f"{store.path} holds no operation yet.", err=True)
+        click.echo(f"{store.where} holds no operation yet.", err=True)
     reading.say_gaps(store)
     if not summaries:
         sys.exit(1)

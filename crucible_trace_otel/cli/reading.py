@@ -1,6 +1,5 @@
 """What all reading commands share: where the journal is, which run is meant, how troubles end the program."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ __all__ = [
     "journal",
     "journals",
     "reading",
-    "reading_all",
     "run",
     "say",
     "say_gaps",
@@ -41,41 +39,40 @@ journal = click.option(
     metavar="PATH",
     help="The journal directory to read.",
 )
+
+
+class _Path(click.types.StringParamType):
+    """A text that stays one where it comes from the environment: a path may hold spaces."""
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return [rv]
+
+
 journals = click.option(
     "--journal",
     "paths",
-    multiple=True,
+    envvar="CRUCIBLE_JOURNAL",
+    default=(".crucible",),
+    show_default=True,
+    show_envvar=True,
     metavar="PATH",
-    help="A journal directory to read; may be given several times.  [env var: CRUCIBLE_JOURNAL; default: .crucible]",
+    multiple=True,
+    type=_Path(),
+    help="The journal directory to read; given several times, to read them together.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON instead, for programs.")
 run = click.argument("run", default="latest", metavar="[RUN]")
 
 
 def reading(command: F) -> F:
-    """Call `command` with the opened store for its `path`, and end as this program's exit codes say."""
-
-    @wraps(command)
-    def opened(path: str, **arguments: Any) -> None:
-        from crucible_trace_otel.store import open_store  # noqa: PLC0415 - it loads protobuf
-
-        with _ending(), open_store(path) as store:
-            command(store, **arguments)
-
-    return opened  # type: ignore[return-value]
-
-
-def reading_all(command: F) -> F:
-    """As `reading`, with an opened store for each of its `paths`."""
+    """Call `command` with the opened store for its `paths`, and end as this program's exit codes say."""
 
     @wraps(command)
     def opened(paths: tuple[str, ...], **arguments: Any) -> None:
         from crucible_trace_otel.store import open_store  # noqa: PLC0415 - it loads protobuf
 
-        # Not by click, which would take a space in the variable's path for the end of it.
-        given = paths or (os.environ.get("CRUCIBLE_JOURNAL") or ".crucible",)
-        with _ending():
-            command(tuple(open_store(path) for path in given), **arguments)
+        with _ending(), open_store(*paths) as store:
+            command(store, **arguments)
 
     return opened  # type: ignore[return-value]
 
@@ -119,10 +116,10 @@ def gaps(store: "JournalStore") -> list[str]:
 
     said: list[str] = []
     if store.damaged:
-        said.append(f"{store.damaged} damaged {_plural('record', store.damaged)} in {store.path} could not be read.")
+        said.append(f"{store.damaged} damaged {_plural('record', store.damaged)} in {store.where} could not be read.")
     if store.torn:
         said.append(
-            f"{store.torn} {_plural('file', store.torn)} in {store.path} stopped within a record: "
+            f"{store.torn} {_plural('file', store.torn)} in {store.where} stopped within a record: "
             "normal where a process was killed, or is writing right now."
         )
     return said + [f"Not read: {plain(sentence)}." for sentence in store.unreadable]

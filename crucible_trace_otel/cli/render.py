@@ -20,7 +20,7 @@ _FORMATS: Final = ("tree", "mermaid", "mermaid-flowchart", "json", "otlp-json")
     "--format", "form", type=click.Choice(_FORMATS), default="tree", show_default=True, help="How to show it."
 )
 @click.option("--all", "show_all", is_flag=True, help="Fold nothing in a tree.")
-@reading.journal
+@reading.journals
 @reading.as_json
 @reading.reading
 def command(store: "JournalStore", *, run: str, form: str, show_all: bool, as_json: bool) -> None:

@@ -19,7 +19,7 @@ __all__ = ["command"]
 @click.option("--all", "show_all", is_flag=True, help="Show every one of many equal operations.")
 @click.option("--metric", metavar="NAME", help="The number of the steps to draw, instead of the loss.")
 @click.option("--follow", is_flag=True, help="Say what happens in a run that still goes on, until it has ended.")
-@reading.journal
+@reading.journals
 @reading.as_json
 @reading.reading
 def command(
@@ -34,6 +34,8 @@ def command(
     if follow:
         if as_json or show_all or metric is not None:
             raise click.UsageError("--follow takes none of --all, --json and --metric.")
+        if len(store.paths) > 1:
+            raise click.UsageError("--follow reads one journal.")
         from crucible_trace_otel.cli.follow import follow as follow_run  # noqa: PLC0415 - loaded when needed
 
         sys.exit(0 if follow_run(store, run, is_ascii=reading.draws_only_ascii()) else 1)

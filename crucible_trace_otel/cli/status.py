@@ -28,7 +28,7 @@ _LONGEST_NAME: Final = 40
 def command(path: str, *, as_json: bool) -> None:
     """Say for each run what became of its spans, and who sends them.
 
-    Each recorded span is in one of five states. STORED: on this disk, nothing is sent from here. SENT: taken by the
+    Each recorded span is in one of five states. STORED: on this disk, and not to be sent. SENT: taken by the
     collector. HELD: still to be sent. REFUSED: turned down by the collector, on this disk; `crucible-trace resend`
     tries them again. LOST: gone. RECORDED is the sum.
     """

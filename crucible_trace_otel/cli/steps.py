@@ -24,7 +24,7 @@ _AT_ONCE = 1_000
 @click.option("--gradients", is_flag=True, help="The recorded gradients instead of the steps.")
 @click.option("--rewards", is_flag=True, help="The rewards of episodes instead of the steps.")
 @click.option("--latest", is_flag=True, help="Without what a later attempt at the run did again.")
-@reading.journal
+@reading.journals
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV with a header: what it does by default.")
 @reading.as_json
 @click.option("--npz", metavar="FILE", help="Write an array a column to FILE, for numpy.load().")

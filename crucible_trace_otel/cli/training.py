@@ -44,11 +44,15 @@ _SHORT_DIGEST: Final = 8
 
 
 def sections(trace: Trace, *, show_all: bool) -> list[list[Text]]:
-    """Abnormal steps, epochs, validations outside of them, and checkpoints; those that have something to say."""
+    """Abnormal steps, epochs, validations outside of them, and checkpoints; those that have something to say.
+
+    Of a run of several processes the epochs are those of one, the first, unless `show_all`.
+    """
     validated = [span for span in trace.spans if span.operation == operations.VALIDATION_RUN]
     inside = {one.span_id for epoch in epochs(trace) for one in epoch.validations}
     outside = [tell_validation(trace, span) for span in validated if span.span_id not in inside]
-    told = [(one.span, tell_epoch(one)) for one in epochs(trace)]
+    shown = epochs(trace) if show_all else _of_first_rank(epochs(trace))
+    told = [(one.span, tell_epoch(one)) for one in shown]
     saved = [(one.span, tell_checkpoint(one)) for one in checkpoints(trace)]
     every = [
         _section("Abnormal steps", _abnormal(abnormal_steps(trace), show_all=show_all)),
@@ -57,6 +61,13 @@ def sections(trace: Trace, *, show_all: bool) -> list[list[Text]]:
         _section("Checkpoints", _rows(trace, saved, show_all=show_all)),
     ]
     return [lines for lines in every if lines]
+
+
+def _of_first_rank(found: Sequence[EpochTold]) -> list[EpochTold]:
+    """Those that the first of the processes recorded which share a run; all of them where none has a rank."""
+    ranks = [one.span.attributes.get(attr.CRUCIBLE_DISTRIBUTED_RANK) for one in found]
+    first = min((rank for rank in ranks if type(rank) is int), default=None)
+    return [one for one, rank in zip(found, ranks, strict=True) if type(rank) is not int or rank == first]
 
 
 def _section(title: str, lines: Iterable[str]) -> list[Text]:

@@ -39,7 +39,7 @@ class RunAccount:
     """What its root is about, or else the root's name; empty while the root is not recorded."""
     run_id: str = ""
     stored: int = 0
-    """On this disk, where nothing is sent from."""
+    """On this disk, and not to be sent."""
     sent: int = 0
     """Taken by the collector."""
     held: int = 0
@@ -226,7 +226,7 @@ def _count(segment: Path, found: Accounting) -> None:
             answer = acks.range_at(offset)
             run.said = (answer.said if answer else "") or run.said
             found.said = run.said or found.said
-        elif found.has_destination:
+        elif found.has_destination and state is not AckState.WITHHELD:
             run.held += 1
             waiting.setdefault(run.trace_id, span)
         else:

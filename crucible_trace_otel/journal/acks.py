@@ -30,6 +30,7 @@ __all__ = ["Acks", "Progress", "Range", "is_span", "progress_of", "unsent"]
 
 _LOOK = 64 << 10
 _NO_FILE = (0, 0, 0)
+_PLAIN = (AckState.SENT, AckState.WITHHELD)
 _SPAN_AT_LEAST = 8
 """Bytes of a SPAN record's payload that are no span: what is shorter is damage."""
 
@@ -45,7 +46,7 @@ class Range:
     refused: int
     """How many of those the collector turned down: all of them, or the last ones of a partial success."""
     state: AckState
-    """SENT or REFUSED; RESEND only where something is noted."""
+    """SENT, REFUSED or WITHHELD; RESEND only where something is noted."""
     said: str = ""
     """The collector's words."""
     answer: tuple[int, int, int] = field(default=(0, 0, 0), compare=False)
@@ -53,8 +54,12 @@ class Range:
 
     @property
     def is_plain(self) -> bool:
-        """Whether all of it was taken, without a word."""
-        return self.state is AckState.SENT and not self.refused and not self.answer[2] and not self.said
+        """Whether the same became of all of it, without a word."""
+        return self.state in _PLAIN and not self.refused and not self.answer[2] and not self.said
+
+    def is_like(self, other: "Range") -> bool:
+        """Whether the two may be one."""
+        return self.is_plain and other.is_plain and self.state is other.state
 
 
 class Acks:
@@ -82,7 +87,12 @@ class Acks:
     @property
     def sent(self) -> int:
         """Spans that the collector took."""
-        return sum(part.spans - part.refused for part in self._ranges)
+        return sum(part.spans - part.refused for part in self._ranges if part.state is not AckState.WITHHELD)
+
+    @property
+    def withheld(self) -> int:
+        """Spans that are not to be sent."""
+        return sum(part.spans for part in self._ranges if part.state is AckState.WITHHELD)
 
     @property
     def refused(self) -> int:
@@ -125,7 +135,7 @@ class Acks:
             self._write_waiting()
 
     def state_at(self, offset: int) -> AckState | None:
-        """SENT or REFUSED for the record at `offset`; None where it is still to be sent.
+        """SENT, REFUSED or WITHHELD for the record at `offset`; None where it is still to be sent.
 
         Of a partial success this says SENT for all of it; `states` tells which ones were refused.
         """
@@ -193,7 +203,7 @@ class Acks:
         begin = bisect_right(self._firsts, first) - 1
         begin += begin < 0 or self._ranges[begin].end <= first
         stop = bisect_left(self._firsts, end)
-        if stop - begin == 1 and new.is_plain and self._ranges[begin].is_plain:
+        if stop - begin == 1 and new.is_like(self._ranges[begin]):
             around = self._ranges[begin]
             if around.first <= first and end <= around.end:
                 return
@@ -209,13 +219,13 @@ class Acks:
         self._firsts[begin:stop] = [part.first for part in parts]
 
     def _with_neighbours(self, begin: int, stop: int, parts: list[Range]) -> tuple[int, int, list[Range]]:
-        """`parts`, to be put from `begin` to `stop`, as one with plainly taken ranges that touch them."""
+        """`parts`, to be put from `begin` to `stop`, as one with plain ranges like them that touch them."""
         before = self._ranges[begin - 1 : begin] if begin else []
         after = self._ranges[stop : stop + 1]
         merged: list[Range] = []
         for part in [*before, *parts, *after]:
             last = merged[-1] if merged else None
-            if last is not None and last.end == part.first and last.is_plain and part.is_plain:
+            if last is not None and last.end == part.first and last.is_like(part):
                 merged[-1] = replace(last, end=part.end, spans=last.spans + part.spans)
             else:
                 merged.append(part)

@@ -46,6 +46,7 @@ _MOST_TRACES = 1_000
 _STATUS: Final = frozenset(
     {
         operations.TRAINING_RUN,
+        operations.WORKER,
         operations.PIPELINE,
         operations.DEPLOYMENT,
         operations.EXPERIMENT,

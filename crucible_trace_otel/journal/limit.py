@@ -125,7 +125,7 @@ def _is_sent(segment: Path) -> bool:
     """Whether the collector has taken all of it; never of what a newer version alone reads, or tells of lost spans."""
     acks = Acks(segment)
     acks.load()
-    if acks.refused or unsent(segment, acks):
+    if acks.refused or acks.withheld or unsent(segment, acks):
         return False
     records = (record for record in read_records(segment) if isinstance(record, Record))
     return all(record.version == VERSION and record.type != RecordType.GAP for record in records)

@@ -36,7 +36,7 @@ _MARKED_LATER = frozenset({spans.EPOCH, spans.EPISODE})  # short ones are freque
 _MARKERS = frozenset(name for name in vars(spans).values() if isinstance(name, str) and name.endswith("_started"))
 _CARRIED = (
     *(attr.CRUCIBLE_ABOUT, attr.CRUCIBLE_RUN_ID, attr.CRUCIBLE_RUN_ATTEMPT),
-    *(attr.CRUCIBLE_EXPERIMENT_ID, attr.CRUCIBLE_STAGE_ID),
+    *(attr.CRUCIBLE_EXPERIMENT_ID, attr.CRUCIBLE_STAGE_ID, attr.CRUCIBLE_DISTRIBUTED_RANK),
 )
 _OUR_SCOPE = "crucible_trace_otel"
 _SAMPLED = 1

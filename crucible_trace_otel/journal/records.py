@@ -88,6 +88,8 @@ class AckState(IntEnum):
     """The collector turned all of them down for good."""
     RESEND = 3
     """They are to be sent again."""
+    WITHHELD = 4
+    """They stay here: they are of a rank that is not to be sent."""
 
 
 @dataclass(slots=True)

@@ -23,9 +23,12 @@ _MARKERS: Final = {
     for name in vars(operations).values()
     if isinstance(name, str) and name.endswith("_interrupted")
 }
-_HOLD_STEPS: Final = frozenset({operations.TRAINING_RUN, operations.EPOCH, operations.EPISODE, operations.STEP_SEGMENT})
+_HOLD_STEPS: Final = frozenset(
+    {operations.TRAINING_RUN, operations.WORKER, operations.EPOCH, operations.EPISODE, operations.STEP_SEGMENT},
+)
 _CARRIED: Final = (
     *(attr.CRUCIBLE_RUN_ID, attr.CRUCIBLE_RUN_ATTEMPT, attr.CRUCIBLE_EXPERIMENT_ID, attr.CRUCIBLE_STAGE_ID),
+    attr.CRUCIBLE_DISTRIBUTED_RANK,
 )
 _LONGEST_SUMMARY = 120
 

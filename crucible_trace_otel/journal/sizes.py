@@ -22,10 +22,12 @@ DEFAULT_BUDGET: Final = Budget(4_000_000, 2_000)
 class _Counted:
     """What is known of one trace."""
 
-    __slots__ = ("held", "held_size", "size", "spans", "watchers")
+    __slots__ = ("held", "held_size", "share", "size", "spans", "watchers")
 
     def __init__(self) -> None:
         self.size = self.spans = self.held_size = self.watchers = 0
+        self.share = 1.0
+        """Which part of the budget is for this process, of those that record into the trace."""
         self.held: dict[int, int] = {}
         """Bytes that lie on spans which have not ended, by span id."""
 
@@ -63,13 +65,20 @@ class TraceSizes:
         counted = self._watched.get(trace_id) or self._others.get(trace_id)
         if counted is None:
             return False
-        return counted.spans >= self.budget.spans or counted.size + counted.held_size >= self.budget.size
+        spans, size = self.budget.spans * counted.share, self.budget.size * counted.share
+        return counted.spans >= spans or counted.size + counted.held_size >= size
 
-    def watch(self, trace_id: int) -> None:
-        """Count this trace without fail, until `unwatch` is called as often."""
+    def watch(self, trace_id: int, share: float = 1.0) -> None:
+        """Count this trace without fail, until `unwatch` is called as often.
+
+        Args:
+            trace_id: The trace.
+            share: Which part of the budget this process may spend in it; the least counts of several.
+        """
         if trace_id not in self._watched:
             self._watched[trace_id] = self._others.pop(trace_id, _Counted())
         self._watched[trace_id].watchers += 1
+        self._watched[trace_id].share = min(share, self._watched[trace_id].share)
 
     def unwatch(self, trace_id: int) -> None:
         """Count this trace like any other again."""

@@ -12,8 +12,11 @@
                     reinforcement (episodes, policies) -> _experience, _online; feedback -> _feedback_token
     a training run  training: TrainingRun and Epoch, built up from class to class:
                     _operation.Operation < _stepping.Stepping < _timed.Timed < _training_signals.TrainingSignals
-                    TrainingSignals < _steps.Training < Epoch; Stepping < reinforcement.Episode
-                    Training < _checkpoints.Checkpoints, _conclusion.Concluded < TrainingRun
+                    TrainingSignals < _together.Together < _steps.Training < Epoch; Stepping < reinforcement.Episode
+                    Training < _checkpoints.Checkpoints, _conclusion.Concluded < _attempt.Attempt (which run it is)
+                    Checkpoints, Attempt < TrainingRun
+    many processes  distributed (collectives, barriers), propagation (context to threads and processes)
+                    _launchers (their variables, the one list) -> _process (which rank this is) -> _attempt
     language models llm; _model_calls (what a call took: of inferences and decisions too) -> _usage (checked, priced)
                     _sums (up to the operations around it)
     steps           _stepping, _steps, _training_signals (beside them) -> _windows -> _rows (an open window), _totals

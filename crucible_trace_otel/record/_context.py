@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -22,6 +23,7 @@ __all__ = [
     "living_context",
     "operation_in",
     "placed_in",
+    "remote_baggage",
     "remote_parent",
 ]
 
@@ -50,9 +52,9 @@ def context_of(operation: "Operation", base: Context) -> Context:
     return trace_api.set_span_in_context(operation.span, context_api.set_value(_CURRENT, operation, base))
 
 
-def living_context(leaving: "Operation | None" = None) -> Context:
+def living_context(leaving: "Operation | None" = None, here: Context | None = None) -> Context:
     """The current context, or the one around it where its operation has ended elsewhere, as callbacks make it."""
-    here = context_api.get_current()
+    here = context_api.get_current() if here is None else here
     while (operation := operation_in(here)) is not None and here is operation._context:
         if not operation.ended and operation is not leaving:
             break
@@ -77,10 +79,19 @@ def enclosing_context(here: Context, maker: "Operation | None") -> Context:
 
 def remote_parent(context: Context) -> Context:
     """`context` below the span that the environment names as W3C `TRACEPARENT`; as it is where it names none."""
-    if "TRACEPARENT" not in os.environ:
-        return context
-    carrier = {name.lower(): os.environ.get(name, "")[:_LONGEST] for name in ("TRACEPARENT", "TRACESTATE")}
-    return TraceContextTextMapPropagator().extract(carrier, context)
+    carrier = _handed_down("TRACEPARENT", "TRACESTATE")
+    return TraceContextTextMapPropagator().extract(carrier, context) if "traceparent" in carrier else context
+
+
+def remote_baggage() -> Context:
+    """A context with the baggage that the environment holds as W3C `BAGGAGE`."""
+    return W3CBaggagePropagator().extract(_handed_down("BAGGAGE"), Context())
+
+
+def _handed_down(*names: str) -> dict[str, str]:
+    """These variables by their lower-case names, as some programs set them too; those in capitals count first."""
+    said = {name.lower(): os.environ.get(name) or os.environ.get(name.lower()) for name in names}
+    return {name: value[:_LONGEST] for name, value in said.items() if value}
 
 
 def placed_in(outer: "Operation | None", base: Context) -> Placed:

@@ -10,13 +10,21 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from hashlib import sha256
 from random import Random
+from typing import NamedTuple
 
-__all__ = ["entropy", "new_event_id", "requested_trace_id", "trace_id_of_run", "trace_id_requested"]
+__all__ = [
+    "RunIds",
+    "entropy",
+    "ids_of_run",
+    "ids_requested",
+    "new_event_id",
+    "requested_span_id",
+    "requested_trace_id",
+    "trace_id_of_run",
+]
 
 entropy = Random(os.urandom(32))  # noqa: S311 - ids need to be unique, not secret; os.urandom each time gives up the GIL
 """The generator behind every id of this process."""
-
-_requested: ContextVar[int | None] = ContextVar("crucible_requested_trace_id", default=None)
 
 
 def new_event_id() -> str:
@@ -24,19 +32,35 @@ def new_event_id() -> str:
     return f"{entropy.getrandbits(128):032x}"
 
 
-def trace_id_of_run(run_id: str, attempt: int = 0, part: str = "0") -> int:
-    """The trace id that a run id fixes: the same in every process, with no communication.
+class RunIds(NamedTuple):
+    """The ids that a run fixes; None for an id that is to be random."""
 
-    It is the first 16 bytes of the SHA-256 of "crucible.trace", run id, attempt and part, with a NUL between them.
+    trace_id: int | None = None
+    span_id: int | None = None
+
+
+def ids_of_run(run_id: str, attempt: int = 0, part: str = "0") -> RunIds:
+    """The ids that a run id fixes: the same in every process, with no communication.
+
+    They are the first 16 bytes, and the 8 after them, of the SHA-256 of "crucible.trace", run id, attempt and part,
+    with a NUL between them.
     """
     digest = sha256("\0".join(("crucible.trace", run_id, str(attempt), part)).encode("utf-8", "replace")).digest()
-    return int.from_bytes(digest[:16], "big") or 1
+    return RunIds(int.from_bytes(digest[:16], "big") or 1, int.from_bytes(digest[16:24], "big") or 1)
+
+
+def trace_id_of_run(run_id: str, attempt: int = 0, part: str = "0") -> int:
+    """The trace id alone."""
+    return ids_of_run(run_id, attempt, part).trace_id or 1
+
+
+_requested: ContextVar[RunIds] = ContextVar("crucible_requested_ids", default=RunIds())  # noqa: B039 - it is a tuple
 
 
 @contextmanager
-def trace_id_requested(trace_id: int | None) -> Iterator[None]:
-    """Ask the id generator that `configure()` installs to give the next trace this id."""
-    token = _requested.set(trace_id)
+def ids_requested(ids: RunIds) -> Iterator[None]:
+    """Ask the id generator that `configure()` installs to give the next span, and a trace it begins, these ids."""
+    token = _requested.set(ids)
     try:
         yield
     finally:
@@ -45,7 +69,15 @@ def trace_id_requested(trace_id: int | None) -> Iterator[None]:
 
 def requested_trace_id() -> int | None:
     """The trace id asked for, for an id generator to return."""
-    return _requested.get()
+    return _requested.get().trace_id
+
+
+def requested_span_id() -> int | None:
+    """The span id asked for, for an id generator to return: once, for whatever else starts meanwhile has its own."""
+    trace_id, span_id = _requested.get()
+    if span_id is not None:
+        _requested.set(RunIds(trace_id))
+    return span_id
 
 
 if hasattr(os, "register_at_fork"):

@@ -74,7 +74,7 @@ class _Known:
 _known: OrderedDict[str, _Known] = OrderedDict()
 
 
-def may_link(there: SpanContext, parent: SpanContext, own_trace_id: int) -> bool:
+def may_link(there: SpanContext, parent: SpanContext, own_trace_id: int | None) -> bool:
     """Whether viewers read a link to `there` right: not to the own parent, and not from a root into its own trace."""
     if parent.is_valid:
         return (there.trace_id, there.span_id) != (parent.trace_id, parent.span_id)

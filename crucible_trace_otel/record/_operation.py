@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
@@ -22,10 +22,11 @@ from crucible_trace_otel.record._context import context_of, enclosing_context, l
 from crucible_trace_otel.record._event_log import is_logged
 from crucible_trace_otel.record._failure import Outcome, exception_event, hand_over, is_recorded, outcome_of
 from crucible_trace_otel.record._guard import guarded, nothing
-from crucible_trace_otel.record._ids import new_event_id, trace_id_requested
+from crucible_trace_otel.record._ids import RunIds, ids_requested, new_event_id
 from crucible_trace_otel.record._late import as_late, place_of
 from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, may_link, remember
 from crucible_trace_otel.record._metrics import measure_event, measure_span
+from crucible_trace_otel.record._process import process_facts
 from crucible_trace_otel.record._recorded import Judged, Recorded
 from crucible_trace_otel.record._sums import summed_up
 from crucible_trace_otel.record._tracer import current_tracer
@@ -65,7 +66,7 @@ class Operation(Judged):
         links: Other causal links: link type to its target or targets.
     """
 
-    operation_name: ClassVar[str]
+    operation_name: str
     """The convention's name for it, e.g. `training_run`."""
 
     event_id = ""
@@ -218,9 +219,9 @@ class Operation(Judged):
     def _before_end(self) -> None:
         """Set what is known only at the end; for the rooms to override."""
 
-    def _wanted_trace_id(self) -> int | None:
-        """The trace id it wants where it is a root; for the rooms to override."""
-        return None
+    def _wanted_ids(self) -> RunIds:
+        """The ids it wants, that of the trace where it is a root; for the rooms to override."""
+        return RunIds()
 
     @guarded(nothing)
     def _begin(self, inside: "Operation | None") -> None:
@@ -250,7 +251,7 @@ class Operation(Judged):
         self._causes = causes_of(self.event_id, None, self._depends_on, self._links)
         self._started_at = self._start_clock()
         at_start = self._on_start()
-        self._inherited = {**(self._outer._inherited if self._outer else {}), **self._inherits}
+        self._inherited = {**(self._outer._inherited if self._outer else process_facts()), **self._inherits}
         attributes = {
             attr.CRUCIBLE_OPERATION_NAME: self.operation_name,
             attr.CRUCIBLE_ABOUT: self.about,
@@ -262,13 +263,13 @@ class Operation(Judged):
             **self._causes.attributes(),
         }
         self._parent = trace_api.get_current_span(base).get_span_context()
-        requested = self._wanted_trace_id()
-        with trace_id_requested(requested):
+        ids = self._wanted_ids()
+        with ids_requested(ids):
             self.span = tracer.start_span(
                 self._span_name,
                 base,
                 attributes=clean(attributes, self._repairs),
-                links=[link for link in self._causes.links if may_link(link.context, self._parent, requested or 0)],
+                links=[link for link in self._causes.links if may_link(link.context, self._parent, ids.trace_id)],
                 start_time=self._started_at,
             )
         if self._part is not None:

@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 from crucible_trace_otel.journal.sizes import TRACES
 from crucible_trace_otel.record._context import Placed
 from crucible_trace_otel.record._guard import guarded
-from crucible_trace_otel.record._ids import trace_id_of_run
+from crucible_trace_otel.record._ids import RunIds, trace_id_of_run
 from crucible_trace_otel.record._operation import Operation, record_moment
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["RunPart", "RunParts", "has_outgrown"]
 
 _FIRST = "0"
-_RANK = 0
 _MOST_LINKS = 100  # of the 128 a span of the SDK keeps by default
 
 
@@ -50,8 +49,8 @@ class RunPart(Operation):
         self._inside = 0
         self._is_last = True
 
-    def _wanted_trace_id(self) -> int | None:
-        return self._trace_id
+    def _wanted_ids(self) -> RunIds:
+        return RunIds(self._trace_id)
 
     def _place(self, base: Context) -> Placed:
         """A root: neither below the run, whose trace is full, nor below what another process handed down."""
@@ -107,7 +106,7 @@ class RunParts:
         if self._is_closed or not self._run._is_here():
             return False
         if not self._traces:
-            self._watch(self._run)
+            self._watch(self._run, share=self._run.budget_share)
         return trace_id in self._traces and TRACES.is_full(trace_id)
 
     def close(self) -> None:
@@ -158,12 +157,13 @@ class RunParts:
 
     def _next_name(self) -> str:
         self._ordinal += 1
-        return f"{_RANK}/{self._ordinal}"
+        return f"{self._run.rank.rank if self._run.rank else 0}/{self._ordinal}"
 
-    def _watch(self, operation: Operation) -> None:
+    def _watch(self, operation: Operation, *, share: float = 1.0) -> None:
+        """Have the trace of `operation` counted; a part is recorded into by this process alone."""
         trace_id = operation.span_context.trace_id
         self._traces.add(trace_id)
-        TRACES.watch(trace_id)
+        TRACES.watch(trace_id, share)
 
 
 def _trace_id_of(run: "TrainingRun", part: str) -> int:

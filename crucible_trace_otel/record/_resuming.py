@@ -5,15 +5,17 @@ say in the environment how often they have started this program.
 """
 
 import os
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._files import as_text
 from crucible_trace_otel.record._guard import guarded, nothing
-from crucible_trace_otel.record._ids import new_event_id
-from crucible_trace_otel.record._operation import emit_event
+from crucible_trace_otel.record._ids import RunIds, ids_of_run, new_event_id
+from crucible_trace_otel.record._launchers import ProcessRank, find_run_id, process_count, restart_count
+from crucible_trace_otel.record._operation import Operation, emit_event
+from crucible_trace_otel.record._process import process_rank
 from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record._sidecar import Sidecar
 from crucible_trace_otel.record._sidecar_files import read_sidecar, remove_unfinished, write_sidecar
@@ -21,14 +23,11 @@ from crucible_trace_otel.record._values import one_line, printable
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
 
-if TYPE_CHECKING:
-    from crucible_trace_otel.record.training import TrainingRun
+__all__ = ["Beginning", "beginning_of", "claim", "count_begun", "tell_of_resuming"]
 
-__all__ = ["Beginning", "beginning_of", "tell_of_resuming"]
-
-_RESTART_COUNTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
-_PROCESS_COUNTS = ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
-_LONGEST = 9  # digits
+_begun: Counter[str] = Counter()
+"""How many runs of this process have begun that have their id from the environment."""
+_claimed: set[tuple[str, int]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,22 @@ class Beginning:
     """Of the checkpoint it goes on from; empty where there is none."""
     sidecar: Sidecar | None = None
     """Of that checkpoint, where it has one."""
+    named_by: str = ""
+    """What the environment calls the run, where the run has its id from there."""
+    rank: ProcessRank | None = None
+    """Of this process, where it has one."""
+    is_shared: bool = False
+    """Whether other processes record the same run: the ids of its first span are fixed then."""
+
+    @property
+    def ids(self) -> RunIds:
+        """Of the trace that the processes of the run share, and of the span of rank 0 in it."""
+        return ids_of_run(self.run_id, self.attempt)
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether another process records the span of the run itself."""
+        return self.is_shared and self.rank is not None and self.rank.rank > 0
 
     @property
     def next_step(self) -> int:
@@ -69,23 +84,58 @@ def beginning_of(given_id: Any, resume_from: Any) -> Beginning:
     run_id = None if given_id is None else printable(given_id)
     path = _checkpoint(resume_from)
     sidecar = read_sidecar(path) if path else None
-    restarts = _largest(_RESTART_COUNTS)
+    rank = process_rank(anew=True)
+    restarts = restart_count(os.environ)
+    is_shared = rank is not None and rank.is_one_of_many
     if sidecar is None:
-        if run_id is None:
-            return Beginning(new_event_id()[:16], path=path)
-        return Beginning(run_id, restarts, path)
+        named_by = find_run_id(os.environ, rank) if run_id is None else ""
+        known = _counted(named_by) or run_id
+        if known is None:
+            _warn_of_nothing_shared(rank)
+            return Beginning(new_event_id()[:16], path=path, rank=rank)
+        return Beginning(known, restarts, path, None, named_by, rank, is_shared)
+    attempt = max(sidecar.attempt + 1, sidecar.attempts, restarts)
     if run_id is not None and run_id != sidecar.run_id:
         warn_once(
             f"resume {path}",
             f"{path} is a checkpoint of the run {sidecar.run_id!r}; this is the run {run_id!r}, as run_id= says, "
             "linked to the other.",
         )
-        return Beginning(run_id, restarts, path, sidecar)
-    return Beginning(sidecar.run_id, max(sidecar.attempt + 1, sidecar.attempts, restarts), path, sidecar)
+        attempt = restarts
+    return Beginning(run_id or sidecar.run_id, attempt, path, sidecar, rank=rank, is_shared=is_shared)
+
+
+def count_begun(beginning: Beginning) -> None:
+    """A run has begun; one that the environment names only gave its name once, so that a second run is another one."""
+    if beginning.named_by:
+        _begun[beginning.named_by] += 1
+
+
+def claim(beginning: Beginning) -> bool:
+    """Whether this run may have the span id that its run id and attempt fix: the first of this process alone."""
+    key = beginning.run_id, beginning.attempt
+    is_first = key not in _claimed
+    _claimed.add(key)
+    return is_first
+
+
+def _counted(name: str) -> str | None:
+    """`name` for the first run of this process, `name-2` for the second: every rank counts alike."""
+    before = _begun[name] if name else 0
+    return f"{name}-{before + 1}" if before else name or None
+
+
+def _warn_of_nothing_shared(rank: ProcessRank | None) -> None:
+    if rank is not None and (rank.world_size or 0) > 1:
+        warn_once(
+            "shared run",
+            f"This process is one of {rank.world_size}, and nothing names the run they share, so that each records a "
+            "run of its own: set CRUCIBLE_RUN_ID, or give run_id=, the same on every rank.",
+        )
 
 
 @guarded(nothing)
-def tell_of_resuming(run: "TrainingRun", beginning: Beginning) -> None:
+def tell_of_resuming(run: Operation, beginning: Beginning) -> None:
     """Say on the span of `run`, which has started, what it goes on from; and in the sidecar that it has its number."""
     sidecar = beginning.sidecar
     if not (beginning.path and run.is_recording):
@@ -100,10 +150,15 @@ def tell_of_resuming(run: "TrainingRun", beginning: Beginning) -> None:
         told[attr.CRUCIBLE_CHECKPOINT_EPOCH] = sidecar.epoch
     emit_event(run, events.TRAINING_RESUMED, told)
     # Ranks of one run agree on its number without a word, so none of them may change what the others read.
-    if sidecar is not None and sidecar.run_id == beginning.run_id and _largest(_PROCESS_COUNTS) <= 1:
+    if sidecar is not None and sidecar.run_id == beginning.run_id and not _has_others(beginning):
         remove_unfinished(beginning.path)
         claimed = replace(sidecar, attempts=beginning.attempt + 1)
         write_sidecar(beginning.path, claimed, f"has a sidecar that does not know of attempt {beginning.attempt}")
+
+
+def _has_others(beginning: Beginning) -> bool:
+    rank = beginning.rank
+    return max(process_count(os.environ), (rank.world_size if rank else None) or 0) > 1 or beginning.is_worker
 
 
 def _checkpoint(given: Any) -> str:
@@ -114,9 +169,3 @@ def _checkpoint(given: Any) -> str:
     if not path:
         warn_once("resume", f"resume_from={printable(given)[:80]!r} is no path; a first attempt begins.")
     return path if path and os.path.lexists(path) else ""
-
-
-def _largest(names: tuple[str, ...], environment: Mapping[str, str] = os.environ) -> int:
-    """The largest number that one of these variables has; 0 where none has any."""
-    said = [environment.get(name, "").strip() for name in names]
-    return max((int(text) for text in said if text.isdecimal() and len(text) <= _LONGEST), default=0)

@@ -7,7 +7,7 @@ from crucible_trace_otel.record._guard import guarded
 from crucible_trace_otel.record._operation import record_moment
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._stepping import Stepping
-from crucible_trace_otel.record._training_signals import TrainingSignals
+from crucible_trace_otel.record._together import Together
 from crucible_trace_otel.record._values import printable
 from crucible_trace_otel.record.reinforcement import Acting
 from crucible_trace_otel.semconv import spans
@@ -17,7 +17,7 @@ __all__ = ["Training", "short"]
 _NO_VALIDATION = not_recorded(spans.VALIDATION_RUN)()
 
 
-class Training(TrainingSignals, Acting):
+class Training(Together, Acting):
     """A training run or one of its epochs."""
 
     record_step = Stepping._record_step

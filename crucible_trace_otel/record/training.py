@@ -15,20 +15,18 @@ from operator import index
 from typing import Any, SupportsIndex
 
 from crucible_trace_otel.record._abnormal import StepWatch
+from crucible_trace_otel.record._attempt import Attempt
 from crucible_trace_otel.record._checkpoints import Checkpoints
-from crucible_trace_otel.record._conclusion import Concluded
 from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._failure import Outcome
 from crucible_trace_otel.record._files import ModelSave, StoredFile
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
-from crucible_trace_otel.record._ids import trace_id_of_run
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._living import Living
-from crucible_trace_otel.record._operation import Operation, emit_event, record_moment
+from crucible_trace_otel.record._operation import emit_event, record_moment
 from crucible_trace_otel.record._parts import RunParts
 from crucible_trace_otel.record._policy import WindowPolicy, policy_of
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
-from crucible_trace_otel.record._resuming import beginning_of, tell_of_resuming
 from crucible_trace_otel.record._steps import Training, short
 from crucible_trace_otel.record._totals import StepTotals
 from crucible_trace_otel.record._values import printable, with_template
@@ -36,7 +34,7 @@ from crucible_trace_otel.record._windows import StepWindows
 from crucible_trace_otel.record.facts import Dataset, Model, run_facts
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
-from crucible_trace_otel.semconv.enums import LinkType, Result, RunState
+from crucible_trace_otel.semconv.enums import Result, RunState
 
 __all__ = ["Epoch", "TrainingRun", "training_run"]
 
@@ -77,7 +75,7 @@ class Epoch(Training):
         self._run._measures.add(self._measures)
 
 
-class TrainingRun(Checkpoints, Concluded):
+class TrainingRun(Checkpoints, Attempt):
     """One attempt to train a model."""
 
     operation_name = spans.TRAINING_RUN
@@ -108,11 +106,6 @@ class TrainingRun(Checkpoints, Concluded):
 
     def _prepare(self) -> None:
         super()._prepare()
-        self._beginning = beginning_of(self._named, self._resume_from)
-        self.run_id = self._beginning.run_id
-        """Names the run in every process and every attempt."""
-        self.attempt = self._beginning.attempt
-        """Number of this attempt of the run, 0 for the first."""
         self._totals = StepTotals()
         self._next_step = self._beginning.next_step
         self._episodes = count()
@@ -123,7 +116,6 @@ class TrainingRun(Checkpoints, Concluded):
         self._watch = StepWatch(self._policy, f"training_run {self.about!r}")
         self._windows = StepWindows(self, self._watch, self._totals)
         self._windows_inside: Living[StepWindows] = Living()
-        self._inherits = {attr.CRUCIBLE_RUN_ID: self.run_id}
 
     @property
     def next_step(self) -> int:
@@ -237,23 +229,6 @@ class TrainingRun(Checkpoints, Concluded):
         said = f"{printable(name)} = {short(value)}"
         return record_moment(self, spans.HYPERPARAMETER_TUNED, said, attributes, depends_on=depends_on)
 
-    def _wanted_trace_id(self) -> int | None:
-        """Fixed by run id and attempt, so that processes which share both record into one trace."""
-        return trace_id_of_run(self.run_id, self.attempt)
-
-    def _on_start(self) -> dict[str, Any]:
-        """Which attempt it is, and of which it goes on: known from its start on, for it may be killed at once."""
-        if self._beginning.earlier is not None:
-            self._causes.add(self.event_id, LinkType.RESUMED_FROM, self._beginning.earlier)
-        return {**super()._on_start(), **self._beginning.attributes()}
-
-    @guarded(nothing)
-    def _begin(self, inside: "Operation | None") -> None:
-        has_begun = bool(self._started_at)
-        super()._begin(inside)
-        if not has_begun:
-            tell_of_resuming(self, self._beginning)
-
     @guarded(nothing)
     def _finish(self, error: BaseException | str | None, at_ns: int | None = None) -> None:
         for loop in self._loops:  # left by `break` or an exception, and still held: by a progress bar, a variable
@@ -294,12 +269,15 @@ def training_run(
 ) -> TrainingRun:
     """A training run, to be used in `with`, or by `start()` and `stop()`.
 
+    Where several processes share the run, each records its own: rank 0 the `training_run`, the others a `worker` below.
+
     With `resume_from=` it is the next attempt of the run that saved that checkpoint: same run id, a link to the earlier
     attempt, steps that count on. Your code loads the checkpoint and goes on with `run.next_epoch`.
 
     Args:
         name: What a person calls it.
-        run_id: Names the run across processes: where it is a root, it fixes the trace id. Random when not given.
+        run_id: Names the run across processes: where it is a root, it fixes the trace id. When not given, as launchers
+            name it that have started several processes, else random.
         hyperparameters: By name, nested or not: mappings, dataclasses, namespaces, lists. Each becomes an attribute.
         dataset: What it trains on: a name, or a `Dataset`.
         model: What it trains: a name, or a `Model`.

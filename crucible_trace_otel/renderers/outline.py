@@ -23,6 +23,7 @@ _MOST_ALIKE: Final = 2
 _MOST_EVENTS: Final = 5
 _MOST_LINKS: Final = 8
 _WINDOWS: Final = (events.STEPS_RECORDED, events.GRADIENT_COMPUTED, events.REWARD_RECEIVED)
+_RECORDING: Final = frozenset({operations.TRAINING_RUN, operations.WORKER})
 _DEEPEST_GUIDE: Final = 30
 
 UNFINISHED: Final = "(still running, or its process ended without a word)"
@@ -177,10 +178,11 @@ def _is_interrupted_inside(trace: Trace, span: TraceSpan) -> bool:
 
 
 def _steps_below(trace: Trace, span: TraceSpan) -> list[str]:
-    """How many steps a training run holds, where they lie in its epochs."""
-    if span.operation != operations.TRAINING_RUN:
+    """How many steps a training run, or one process of it, holds, where they lie in its epochs."""
+    if span.operation not in _RECORDING:
         return []
-    inside = [trace.by_id[span_id] for span_id in _inside(trace, [span])]
+    of_others = [one for one in trace.children.get(span.span_id, ()) if one.operation == operations.WORKER]
+    inside = [trace.by_id[span_id] for span_id in _inside(trace, [span]) - _inside(trace, of_others)]
     count = _count([event for one in inside for event in one.events if event.name == events.STEPS_RECORDED])
     is_told_already = count == _count(windows_of(trace, span, events.STEPS_RECORDED))
     return [] if is_told_already else [f"{count:,} {plural(count, 'step')}"]

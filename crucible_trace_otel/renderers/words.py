@@ -34,6 +34,7 @@ _LONGEST_REASON = 100
 _MOST_METRICS = 4
 _AT_ONCE_S = 10e-6
 _MOMENT_S = 1e-3
+_PROCESSES: Final = frozenset({operations.TRAINING_RUN, operations.WORKER})
 _MOMENTS: Final = frozenset(
     {
         operations.VALIDATION_RUN,
@@ -192,10 +193,7 @@ def _says(about: str, fact: str) -> bool:
 
 
 def _facts(attributes: Mapping[str, Any]) -> list[str]:
-    facts: list[str] = []
-    # Where an operation has not ended by itself, the last step says how far it came.
-    if str(attributes.get(attr.CRUCIBLE_RUN_STATE)) in _UNENDED and attr.CRUCIBLE_TRAINING_STEP_INDEX in attributes:
-        facts.append(f"step {number(attributes[attr.CRUCIBLE_TRAINING_STEP_INDEX])}")
+    facts = _process_facts(attributes)
     loss = attributes.get(attr.CRUCIBLE_TRAINING_LOSS_VALUE)
     if loss is not None:
         facts.append(f"loss {number(loss)}")
@@ -238,6 +236,18 @@ def _usage_facts(attributes: Mapping[str, Any]) -> list[str]:
     exact = attributes.get(attr.CRUCIBLE_COST_EXACT)
     if exact is not None:
         facts.append(plain(f"{exact} {attributes.get(attr.CRUCIBLE_COST_CURRENCY, '')}", 40))
+    return facts
+
+
+def _process_facts(attributes: Mapping[str, Any]) -> list[str]:
+    """Which process of a run it is, and how far it came."""
+    facts: list[str] = []
+    rank = attributes.get(attr.CRUCIBLE_DISTRIBUTED_RANK)
+    if type(rank) is int and attributes.get(attr.CRUCIBLE_OPERATION_NAME) in _PROCESSES:
+        facts.append(f"rank {rank}")
+    # Where an operation has not ended by itself, the last step says how far it came.
+    if str(attributes.get(attr.CRUCIBLE_RUN_STATE)) in _UNENDED and attr.CRUCIBLE_TRAINING_STEP_INDEX in attributes:
+        facts.append(f"step {number(attributes[attr.CRUCIBLE_TRAINING_STEP_INDEX])}")
     return facts
 
 

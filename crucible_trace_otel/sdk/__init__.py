@@ -22,14 +22,16 @@ import os
 import threading
 from collections.abc import Mapping
 from multiprocessing.util import Finalize, register_after_fork
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from opentelemetry import trace as trace_api
 
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.journal.sizes import TRACES
 from crucible_trace_otel.journal.writer import Sync
+from crucible_trace_otel.record._launchers import ProcessRank
 from crucible_trace_otel.record._model_calls import use_prices
+from crucible_trace_otel.record._process import use_process_rank
 from crucible_trace_otel.record._windows import keep_what_waits
 from crucible_trace_otel.sdk._handle import AT_EXIT, EXIT_S, FLUSH_S, Handle, Report
 from crucible_trace_otel.sdk._providers import connect, foreign_provider, own_provider
@@ -73,6 +75,7 @@ def configure(
     event_signal: str | None = None,
     resource_attributes: Mapping[str, Any] | None = None,
     prices: "PriceTable | str | os.PathLike[str] | None" = None,
+    rank: ProcessRank | Literal[False] | None = None,
 ) -> Handle:
     """Say where what is recorded goes. Called again, the second call replaces the first.
 
@@ -94,6 +97,7 @@ def configure(
         event_signal: What events become (`CRUCIBLE_EVENT_SIGNAL`): `spans`, events of these; `logs`, records; `both`.
         resource_attributes: More about this process, added to `OTEL_RESOURCE_ATTRIBUTES`.
         prices: What calls of language models are priced by (`CRUCIBLE_PRICES`): a `PriceTable`, or its JSON file.
+        rank: Which process of a distributed run this is, where no launcher says so; False for none, whatever they say.
 
     Raises:
         ConfigurationError: An argument cannot be used: one sentence names it, its value and the way out.
@@ -109,18 +113,28 @@ def configure(
         ship=ship,
         event_signal=event_signal,
         prices=prices,
+        rank=rank,
     )
     check_providers(meter_provider, logger_provider)
     with _lock:
-        provider = foreign_provider(tracer_provider, says_who=(service_name, resource_attributes) != (None, None))
-        recorder = _recorder(settings, sends=provider is None or endpoint is not None)
-        handle = _begin(provider or own_provider(settings), recorder)
-        recorder.signals = Signals(settings, provider, recorder, meter_provider, logger_provider)
-        return handle
+        return _begin(settings, tracer_provider, meter_provider, logger_provider)
 
 
-def _begin(provider: Any, recorder: Recorder) -> Handle:
-    """Record through `provider` into `recorder`, in place of what was set up before."""
+def _begin(
+    settings: Settings,
+    tracer_provider: trace_api.TracerProvider | None,
+    meter_provider: "MeterProvider | None",
+    logger_provider: "LoggerProvider | None",
+) -> Handle:
+    """Record as `settings` say, in place of what was set up before.
+
+    Raises:
+        ConfigurationError: The provider takes no span processors.
+    """
+    foreign = foreign_provider(tracer_provider, says_who=settings.says_who)
+    recorder = _recorder(settings, sends=foreign is None or settings.says_where)
+    use_process_rank(settings.rank)
+    provider = foreign or own_provider(settings)
     for previous in _current:  # only now that nothing can fail any more
         previous.hand_over(recorder)
     connect(provider, recorder)
@@ -129,6 +143,7 @@ def _begin(provider: Any, recorder: Recorder) -> Handle:
         _end_with_workers()
         register_after_fork(_current, lambda _: _end_with_workers())
     _current[:] = [Handle(recorder)]
+    recorder.signals = Signals(settings, foreign, recorder, meter_provider, logger_provider)
     return _current[0]
 
 

@@ -30,7 +30,7 @@ _MOST_LISTED = 5
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of the spans recorded so far. True only if a collector acknowledged all of them."""
+    """What became of the spans recorded so far. True only if a collector acknowledged all that are to be sent."""
 
     recorded: int = 0
     """Spans that ended, and those that were recorded about open ones."""
@@ -42,6 +42,8 @@ class Report:
     """Spans the collector took."""
     refused: int = 0
     """Spans the collector turned down for good; the journal keeps them."""
+    withheld: int = 0
+    """Spans that only the journal keeps, as `CRUCIBLE_EXPORT_RANKS` says."""
     log_records: int = 0
     """Log records of events that this package sends itself."""
     log_records_acknowledged: int = 0
@@ -49,7 +51,7 @@ class Report:
     endpoint: str | None = None
     """Where they were sent; None where nothing is sent."""
     complete: bool = False
-    """Whether the collector acknowledged everything recorded before the call."""
+    """Whether the collector acknowledged everything recorded before the call, but for what is withheld."""
 
     def __bool__(self) -> bool:
         return self.complete
@@ -138,6 +140,7 @@ class Handle:
             lost=lost,
             acknowledged=acknowledged,
             refused=refused,
+            withheld=shipping.withheld if shipping else 0,
             endpoint=sender.endpoint if sender else shipping.endpoint if shipping else None,
             complete=complete and (logs is None or logs.acknowledged >= logs.emitted),
             log_records=logs.emitted if logs else 0,
@@ -168,7 +171,7 @@ def _seconds(given: Any, default: float) -> float:
 def _say(report: Report, recorder: Recorder) -> None:
     """One line about what did not arrive, and where it is."""
     journal, shipping = recorder.journal, recorder.shipping
-    missing = report.recorded - report.acknowledged
+    missing = report.recorded - report.acknowledged - report.withheld
     logs = recorder.signals.logs if recorder.signals else None
     if logs is not None and report.log_records_acknowledged < report.log_records:
         said = "%d of %d log records of events were not acknowledged by %s; they are not sent again."

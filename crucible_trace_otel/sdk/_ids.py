@@ -6,13 +6,13 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.util._importlib_metadata import entry_points
 
 from crucible_trace_otel.errors import warn_once
-from crucible_trace_otel.record._ids import entropy, requested_trace_id
+from crucible_trace_otel.record._ids import entropy, requested_span_id, requested_trace_id
 
 __all__ = ["RunIdGenerator", "id_generator"]
 
 
 class RunIdGenerator(IdGenerator):
-    """Ids from the operating system's entropy, and the trace id that a run id asks for.
+    """Ids from the operating system's entropy, and the ids that a run id asks for.
 
     It neither follows `random.seed` nor draws from the user's random numbers, and a forked child draws its own.
 
@@ -24,7 +24,10 @@ class RunIdGenerator(IdGenerator):
         self._inner = inner
 
     def generate_span_id(self) -> int:
-        """A span id that is not zero."""
+        """The span id asked for by a run, or a random one that is not zero."""
+        requested = requested_span_id()
+        if requested is not None:
+            return requested
         if self._inner is not None:
             return self._inner.generate_span_id()
         return entropy.getrandbits(64) or 1

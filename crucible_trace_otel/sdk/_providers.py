@@ -1,6 +1,7 @@
 """Which tracer provider is recorded through: one of our own, or one that somebody else set up."""
 
 import os
+import socket
 from types import NoneType
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -8,15 +9,18 @@ from weakref import WeakKeyDictionary, WeakSet
 from opentelemetry import trace as trace_api
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.trace import ProxyTracerProvider
 
 from crucible_trace_otel.errors import ConfigurationError, warn_once
 from crucible_trace_otel.record._keeping import use_step_keeper
-from crucible_trace_otel.record._tracer import use_tracer_provider
+from crucible_trace_otel.record._process import process_rank
+from crucible_trace_otel.record._tracer import current_tracer, use_tracer_provider
 from crucible_trace_otel.record._values import clean
-from crucible_trace_otel.sdk._ids import id_generator
+from crucible_trace_otel.sdk._ids import RunIdGenerator, id_generator
 from crucible_trace_otel.sdk._recorder import Recorder, Switch
 from crucible_trace_otel.sdk._settings import Settings, span_limits
+from crucible_trace_otel.semconv import attributes as attr
 
 __all__ = ["connect", "foreign_provider", "own_provider", "resource_of"]
 
@@ -65,7 +69,15 @@ def own_provider(settings: Settings) -> TracerProvider:
 def resource_of(provider: Any, settings: Settings) -> Resource:
     """What `provider` says of this process; where it says nothing, what `settings` do."""
     own = getattr(provider, "resource", None)
-    return own if isinstance(own, Resource) else Resource.create(clean(settings.resource_attributes))
+    if isinstance(own, Resource):
+        return own
+    return Resource(clean(_place())).merge(Resource.create(clean(settings.resource_attributes)))
+
+
+def _place() -> dict[str, Any]:
+    """Which process of a distributed run this is, and on which machine; what somebody has said of it counts first."""
+    rank = process_rank(anew=True)
+    return {} if rank is None else {**rank.attributes(), attr.HOST_NAME: socket.gethostname()}
 
 
 def _global_provider() -> trace_api.TracerProvider | None:
@@ -81,6 +93,14 @@ def _global_provider() -> trace_api.TracerProvider | None:
         return None
 
 
+def _use_our_ids() -> None:
+    """Have our tracer of a provider that somebody else set up give the ids that runs ask for; its others stay."""
+    tracer: Any = current_tracer()
+    own = getattr(tracer, "id_generator", None)
+    if isinstance(own, IdGenerator) and not isinstance(own, RunIdGenerator):
+        tracer.id_generator = RunIdGenerator(None if type(own) is RandomIdGenerator else own)
+
+
 def connect(provider: Any, recorder: Recorder) -> None:
     """Record through `provider`; let `recorder` have its spans, and those of every provider recorded through before."""
     if provider not in _switches:
@@ -89,4 +109,5 @@ def connect(provider: Any, recorder: Recorder) -> None:
     for switch in _switches.values():
         switch.use(recorder)
     use_tracer_provider(provider)
+    _use_our_ids()
     use_step_keeper(recorder.steps)

@@ -16,6 +16,7 @@ from crucible_trace_otel.errors import ConfigurationError, FormatError, warn_onc
 from crucible_trace_otel.journal.files import make_private_directory
 from crucible_trace_otel.journal.sizes import DEFAULT_BUDGET, Budget
 from crucible_trace_otel.journal.writer import Sync
+from crucible_trace_otel.record._launchers import ProcessRank
 from crucible_trace_otel.sdk._variables import (
     OFF,
     amount,
@@ -32,6 +33,7 @@ from crucible_trace_otel.sdk._variables import (
 )
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.ship.destination import TEXT_LIMIT
+from crucible_trace_otel.ship.ranks import ALL_RANKS, CHOICES
 
 if TYPE_CHECKING:
     from crucible_trace_otel.prices import PriceTable
@@ -114,6 +116,14 @@ class Settings:
     """Where metrics of ours are sent; None for nowhere."""
     prices: "PriceTable | None" = None
     """What calls of language models are priced by."""
+    export_ranks: str = ALL_RANKS
+    """Of which processes of a run what the journal holds is sent."""
+    rank: ProcessRank | Literal[False] | None = None
+    """Which process of a run this is; None for what the environment says, False for none."""
+    says_who: bool = False
+    """Whether an argument says what this process is, which a provider of somebody else knows already."""
+    says_where: bool = False
+    """Whether an argument says where spans are sent, though such a provider may send them too."""
 
 
 def read_settings(
@@ -128,6 +138,7 @@ def read_settings(
     ship: str | None = None,
     event_signal: str | None = None,
     prices: "PriceTable | str | os.PathLike[str] | None" = None,
+    rank: Any = None,
 ) -> Settings:
     """Check the arguments and the environment.
 
@@ -162,6 +173,18 @@ def read_settings(
         logs=None if events_become == "spans" else _target(endpoint, protocol, "LOGS", by_default="otlp"),
         metrics=_target(endpoint, protocol, "METRICS", by_default="none"),
         prices=_prices(prices),
+        export_ranks=variable("CRUCIBLE_EXPORT_RANKS", one_of(CHOICES), ALL_RANKS),
+        rank=_rank(rank),
+        says_who=(service_name, resource_attributes) != (None, None),
+        says_where=endpoint is not None,
+    )
+
+
+def _rank(given: Any) -> ProcessRank | Literal[False] | None:
+    if given is None or given is False or isinstance(given, ProcessRank):
+        return given
+    raise ConfigurationError(
+        f"rank={given!r} does not say which process this is; give crucible.ProcessRank(3, world_size=8), or False."
     )
 
 

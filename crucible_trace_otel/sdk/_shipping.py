@@ -51,6 +51,7 @@ def destination(settings: Settings) -> Destination:
         client_key=client_key,
         client_certificate=client_certificate,
         text_limit=settings.text_limit,
+        ranks=settings.export_ranks,
         paths=_folders_of("grpc") if settings.protocol == "grpc" else (),
     )
 
@@ -125,8 +126,13 @@ class Shipping:
         return sum(acks.refused for acks in self._acks_now())
 
     @property
+    def withheld(self) -> int:
+        """Spans of this process that are not to be sent."""
+        return sum(acks.withheld for acks in self._acks_now())
+
+    @property
     def backlog(self) -> int:
-        """Bytes in the segments of this process that are neither sent nor refused."""
+        """Bytes in the segments of this process that are still to be sent."""
         waiting = 0
         for acks in self._acks_now():
             with suppress(OSError):  # a segment that was sent and deleted

@@ -114,6 +114,12 @@ CRUCIBLE_COLLECTIVE_NAME: Final = "crucible.collective.name"
 CRUCIBLE_COLLECTIVE_PARTICIPANT_COUNT: Final = "crucible.collective.participant.count"
 """How many processes take part."""
 
+CRUCIBLE_COLLECTIVE_SEQUENCE: Final = "crucible.collective.sequence"
+"""Which collective of its name this is in the process's run, from 0: the same number on every rank.
+
+Counted by each process for itself; it joins the spans of one collective across processes.
+"""
+
 CRUCIBLE_COLLECTIVE_SIZE: Final = "crucible.collective.size"
 """How many bytes one participant contributes."""
 

@@ -239,6 +239,9 @@ class RepairReason:
     MEASUREMENT: Final = "measurement"
     """A count, duration or amount was negative, not finite or no number, and was left out."""
 
+    CONTRADICTION: Final = "contradiction"
+    """Two sources said different things: that of the first is recorded."""
+
 
 class Result:
     """Values of `crucible.operation.result`.

@@ -100,7 +100,10 @@ GEN_AI_EVALUATION_RESULT: Final = "gen_ai.evaluation.result"
 """What a model or a program answered was judged, by a model, a program or a person."""
 
 GRADIENTS_AGGREGATED: Final = "gradients_aggregated"
-"""The gradients of all processes were put together."""
+"""A window of gradients that were put together across processes was closed, or a single one was met on import.
+
+In a window the columns are `norm`, `size`, `wait` (seconds), `participants` and what else was given.
+"""
 
 GRADIENT_COMPUTED: Final = "gradient_computed"
 """A window of recorded gradients was closed, or a single gradient was met on import."""
@@ -190,7 +193,10 @@ STEP_ABNORMAL: Final = "step_abnormal"
 """A step was abnormal."""
 
 STRAGGLER_DETECTED: Final = "straggler_detected"
-"""A process is much slower than the others."""
+"""A process is much slower than the others.
+
+Rank and node are those of the slow process, whichever process says so.
+"""
 
 TRAINING_COMPLETED: Final = "training_completed"
 """A training run ended."""

@@ -191,7 +191,7 @@ VALIDATION_RUN_STARTED: Final = "validation_run_started"
 """Zero-length marker: a validation run has started."""
 
 WORKER: Final = "worker"
-"""The life of one process of a distributed run."""
+"""What one process of a distributed run does; that of rank 0 is the `training_run`, which the others lie below."""
 
 WORKER_INTERRUPTED: Final = "worker_interrupted"
 """Zero-length marker: a worker process lost its process before its end."""

@@ -24,6 +24,7 @@ _KINDS: Final[Mapping[str, Any]] = MappingProxyType(
         "client_key": (str, type(None)),
         "client_certificate": (str, type(None)),
         "text_limit": int,
+        "ranks": str,
         "paths": list,
     }
 )
@@ -84,6 +85,8 @@ class Destination:
     """PEM file that proves the client to the collector."""
     text_limit: int = TEXT_LIMIT
     """Bytes of a text that are sent: of a longer one its beginning, its length and SHA-256. 0 for all of it."""
+    ranks: str = "all"
+    """Of which processes of a run spans are sent: see `RankChoice`."""
     paths: tuple[str, ...] = ()
     """Folders to look for the package `grpc` in, after those of `sys.path`."""
 

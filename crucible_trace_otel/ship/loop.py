@@ -24,6 +24,7 @@ from crucible_trace_otel.ship.destination import Destination, transport
 from crucible_trace_otel.ship.following import Following
 from crucible_trace_otel.ship.lease import Lease
 from crucible_trace_otel.ship.log import ShipperLog, place_of
+from crucible_trace_otel.ship.ranks import RankChoice
 from crucible_trace_otel.ship.reduction import with_short_text
 from crucible_trace_otel.ship.telling import Telling
 from crucible_trace_otel.ship.watch import Seen, Watch
@@ -111,6 +112,7 @@ class Shipper:
         self._claim = Claim(destination, since)
         self._transport = transport(destination)
         self._text_limit = destination.text_limit
+        self._ranks = RankChoice(destination.ranks)
         self._following: dict[Path, Following] = {}
         self._wake = threading.Event()
         self._turn = 0
@@ -238,6 +240,8 @@ class Shipper:
                     self.log.say(f"read {following.path.name}", f"{following.path.name}: {error.strerror}.")
                 continue
             taken.append(following)
+            part, withheld = self._ranks.divide(part)
+            following.note(AckState.WITHHELD, withheld, 0, "")
             pieces += part
             room -= sum(len(piece.span) for piece in part)
         for batch in batches(map(self._on_the_wire, pieces)):

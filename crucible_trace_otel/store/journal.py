@@ -1,4 +1,4 @@
-"""The traces of a journal directory. Nothing is kept: each reading sees what is on disk by then."""
+"""The traces of journal directories. Nothing is kept: each reading sees what is on disk by then."""
 
 import os
 import re
@@ -22,16 +22,18 @@ _ID_PREFIX = re.compile(r"[0-9a-fA-F]{6,32}")
 
 
 class JournalStore:
-    """The traces of one journal directory.
+    """The traces of one journal directory, or of several.
 
     Raises:
-        StoreError: The path does not exist or holds no journal.
+        StoreError: A path does not exist or holds no journal.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str], *more: str | os.PathLike[str]) -> None:
+        self.paths = tuple(dict.fromkeys(map(Path, (path, *more))))
+        self.path = self.paths[0]
         self._gaps: _Gaps | None = None
-        journal_segments(self.path)  # says what is wrong with it
+        for one in self.paths:
+            journal_segments(one)  # says what is wrong with it
 
     def __enter__(self) -> "JournalStore":  # noqa: PYI034 - typing.Self is younger than Python 3.10
         return self
@@ -40,6 +42,11 @@ class JournalStore:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """A journal is opened and closed at each reading, so there is nothing left to close."""
+
+    @property
+    def where(self) -> str:
+        """The paths, for a sentence."""
+        return ", ".join(map(str, self.paths))
 
     def __iter__(self) -> Iterator[Trace]:
         """Every stored trace, oldest first, as `traces()`."""
@@ -57,7 +64,7 @@ class JournalStore:
         Raises:
             StoreError: The journal has been taken away since the store was opened.
         """
-        every = read_journal(self.path)
+        every = [written for path in self.paths for written in read_journal(path)]
         ended = [(written, decoded(written.writer.content.spans)) for written in every]
         spans = [span for _, found in ended for span in found]
         self._gaps = _gaps_of([written.writer.content for written in every], len(spans))
@@ -81,11 +88,11 @@ class JournalStore:
             return ours[-1]
         if traces:
             raise NotFoundError(
-                f"The journal {self.path} holds only spans of other instrumentations: "
+                f"The journal {self.where} holds only spans of other instrumentations: "
                 "`crucible-trace list --all` shows their traces."
             )
         raise NotFoundError(
-            f"The journal {self.path} holds no operation yet: one can be read once it has ended or is a second old."
+            f"The journal {self.where} holds no operation yet: one can be read once it has ended or is a second old."
         )
 
     def get(self, run: str, among: Sequence[Trace] | None = None) -> Trace:
@@ -109,7 +116,7 @@ class JournalStore:
             found = [trace for trace in traces if answers(trace)]
             if found:
                 return found[-1]
-        raise NotFoundError(f"No trace in {self.path} answers to {run!r}.{near(run, traces)}")
+        raise NotFoundError(f"No trace in {self.where} answers to {run!r}.{near(run, traces)}")
 
     @property
     def damaged(self) -> int:

@@ -18,6 +18,8 @@ class Attempt:
     number: int | None
     """Which attempt at the run; None where nobody said."""
     rows: range
+    rank: int | None = None
+    """Of the process among those that share the attempt, each of which has rows of its own; None for one alone."""
 
 
 def counting_rows(attempts: Sequence[Attempt], steps: Sequence[int]) -> tuple[range, ...]:

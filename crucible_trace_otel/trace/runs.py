@@ -17,7 +17,7 @@ from crucible_trace_otel.trace.spans import Trace, TraceSpan, in_order
 
 __all__ = ["join_runs"]
 
-_HOLDERS = frozenset({operations.TRAINING_RUN, operations.RUN_PART})
+_HOLDERS = frozenset({operations.TRAINING_RUN, operations.WORKER, operations.RUN_PART})
 _Rank = tuple[int, bool, int, str]
 
 

@@ -43,13 +43,16 @@ _HALF = 1 << 63
 _MOST_INFLATED = 1 << 20  # values in a window with a compressed column
 _LENGTH = struct.Struct("<I")
 _FIRST_COLUMNS = ("step", "time_ns")
-_COUNT_STEPS = frozenset({operations.TRAINING_RUN, operations.EPISODE})
+_COUNT_STEPS = frozenset({operations.TRAINING_RUN, operations.WORKER, operations.EPISODE})
 _INTEGER_64 = range(-(2**63), 2**63)
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class StepRows:
-    """The steps of a span or a trace: those of one run or episode after those of another, each by step and time."""
+    """The steps of a span or a trace: those of one run or episode after those of another, each by step and time.
+
+    Of a run that several processes share, those of one process follow those of another.
+    """
 
     series: Mapping[str, Column]
     """By name: `step`, `time_ns`, `epoch` if any row has it, then the others as they first appeared."""
@@ -92,6 +95,19 @@ class StepRows:
             for attempt, (first, end) in zip(self.attempts, pairwise(ends), strict=True)
         ]
         return StepRows(_picked(self.series, kept), tuple(attempts), self.missing)
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """Of the processes that recorded them, ascending; empty where one did that had no rank."""
+        return tuple(sorted({attempt.rank for attempt in self.attempts if attempt.rank is not None}))
+
+    def of_rank(self, rank: int) -> "StepRows":
+        """The steps that the process of that rank has recorded."""
+        own = [attempt for attempt in self.attempts if attempt.rank == rank]
+        kept = [row for attempt in own for row in attempt.rows]
+        ends = [0, *accumulate(len(attempt.rows) for attempt in own)]
+        moved = [replace(one, rows=range(*ends_of)) for one, ends_of in zip(own, pairwise(ends), strict=True)]
+        return StepRows(_picked(self.series, kept), tuple(moved), self.missing)
 
     @property
     def repeated(self) -> tuple[int, ...]:
@@ -201,7 +217,7 @@ def step_rows(trace: Trace | TraceSpan, event_name: str = events.STEPS_RECORDED)
             for name, values in one.items():
                 columns.setdefault(name, Growing()).append(values, count)
             count += len(one["step"])
-        attempts.append(Attempt(run.span_id, run.run_id, run.attempt, range(first, count)))
+        attempts.append(Attempt(run.span_id, run.run_id, run.attempt, range(first, count), run.rank))
     names = dict.fromkeys((*_FIRST_COLUMNS, *(name for name in ("epoch", "episode") if name in columns), *columns))
     series = {name: columns[name].column(count) for name in names}
     order = _order(series, [attempt.rows for attempt in attempts])
@@ -329,11 +345,12 @@ def _inflated(values: bytes, position: int, form: str, count: int) -> tuple[Sequ
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What is known of the training run, or of the episode, that a window belongs to."""
+    """What is known of the training run, of its process, or of the episode, that a window belongs to."""
 
     span_id: str
     run_id: str
     attempt: int | None
+    rank: int | None
     epoch: Any
     """Index of the epoch that the window lies in, or None."""
     episode: Any = None
@@ -352,7 +369,7 @@ def _windows(trace: Trace | TraceSpan, event_name: str) -> Iterator[tuple[TraceE
 
 
 def _run_around(around: Sequence[TraceSpan]) -> _Run:
-    """The training run or episode that the spans `around`, innermost first, belong to."""
+    """The training run, the worker of one, or the episode that the spans `around`, innermost first, belong to."""
     # The span of a run that still goes on, or was killed, is not stored: what it held names it as parent.
     outermost = around[-1].parent_id or around[-1].span_id
 
@@ -362,11 +379,13 @@ def _run_around(around: Sequence[TraceSpan]) -> _Run:
     counts = next((one for one in around if one.operation in _COUNT_STEPS), None)
     epoch = nearest(attr.CRUCIBLE_TRAINING_EPOCH_INDEX)
     if counts is not None and counts.operation == operations.EPISODE:
-        return _Run(counts.span_id, "", None, epoch, counts.attributes.get(attr.CRUCIBLE_EPISODE_INDEX))
+        return _Run(counts.span_id, "", None, None, epoch, counts.attributes.get(attr.CRUCIBLE_EPISODE_INDEX))
     attempt, run_id = nearest(attr.CRUCIBLE_RUN_ATTEMPT), nearest(attr.CRUCIBLE_RUN_ID)
+    rank = nearest(attr.CRUCIBLE_DISTRIBUTED_RANK)
     return _Run(
         span_id=outermost if counts is None else counts.span_id,
         run_id="" if run_id is None else str(run_id),
         attempt=attempt if type(attempt) is int else None,
+        rank=rank if type(rank) is int else None,
         epoch=epoch,
     )

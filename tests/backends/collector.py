@@ -43,15 +43,20 @@ def collector_binary() -> Path:
 
 
 def rewritten(
-    shipped: Mapping[str, Any], *, ports: Mapping[str, int], endpoints: Mapping[str, str], storage: Path
+    shipped: Mapping[str, Any],
+    *,
+    ports: Mapping[str, int],
+    endpoints: Mapping[str, str],
+    storage: Path,
+    host: str = "127.0.0.1",
 ) -> dict[str, Any]:
-    """Return the shipped configuration with loopback addresses and a queue in `storage`, and nothing else changed."""
+    """Return the shipped configuration with a queue in `storage` and loopback addresses, `host` for its receivers."""
     config = copy.deepcopy(dict(shipped))
     config["extensions"]["health_check"]["endpoint"] = f"127.0.0.1:{ports['health']}"
     queue = config["extensions"]["file_storage/queue"]
     queue["directory"] = queue["compaction"]["directory"] = str(storage)
     for protocol, settings in config["receivers"]["otlp"]["protocols"].items():
-        settings["endpoint"] = f"127.0.0.1:{ports[protocol]}"
+        settings["endpoint"] = f"{host}:{ports[protocol]}"
     reader = config["service"]["telemetry"]["metrics"]["readers"][0]["pull"]["exporter"]["prometheus"]
     reader.update(host="127.0.0.1", port=ports["telemetry"])
     if set(endpoints) != set(config["exporters"]):
@@ -62,9 +67,12 @@ def rewritten(
 
 
 class Collector:
-    """A running Collector; a context manager. Its ports stay the same over a restart."""
+    """A running Collector; a context manager. Its ports stay the same over a restart. It receives at `host` only."""
 
-    def __init__(self, binary: Path, shipped: Path, directory: Path, endpoints: Mapping[str, str]) -> None:
+    def __init__(
+        self, binary: Path, shipped: Path, directory: Path, endpoints: Mapping[str, str], host: str = "127.0.0.1"
+    ) -> None:
+        self._host = host
         names = ("grpc", "http", "health", "telemetry")
         self._ports = dict(zip(names, free_ports(len(names)), strict=True))
         config = rewritten(
@@ -72,6 +80,7 @@ class Collector:
             ports=self._ports,
             endpoints=endpoints,
             storage=directory / "queue",
+            host=host,
         )
         path = directory / "collector.yaml"
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -88,7 +97,11 @@ class Collector:
 
     def endpoint(self, protocol: str) -> str:
         """Return where an OTLP exporter of `protocol` ("http/protobuf" or "grpc") must send to."""
-        return f"127.0.0.1:{self._ports['grpc']}" if protocol == "grpc" else f"http://127.0.0.1:{self._ports['http']}"
+        return (
+            f"{self._host}:{self._ports['grpc']}"
+            if protocol == "grpc"
+            else f"http://{self._host}:{self._ports['http']}"
+        )
 
     def kill(self) -> None:
         """End it by SIGKILL."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RESOURCE = ResourceSpans(schema_url="resource").SerializeToString()
 SCOPE = ScopeSpans(schema_url="scope").SerializeToString()
-SENT, REFUSED, RESEND = AckState.SENT, AckState.REFUSED, AckState.RESEND
+SENT, REFUSED, RESEND, WITHHELD = AckState.SENT, AckState.REFUSED, AckState.RESEND, AckState.WITHHELD
 
 
 def span(

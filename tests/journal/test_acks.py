@@ -11,7 +11,7 @@ from crucible_trace_otel.journal import files
 from crucible_trace_otel.journal.acks import Acks, Range, progress_of, unsent
 from crucible_trace_otel.journal.layout import acks_of
 from crucible_trace_otel.journal.records import Record, RecordType, ack_payload, frame, scan, span_payload
-from tests.journal.acked import REFUSED, RESEND, SENT, answer, places, send, span, write_segment
+from tests.journal.acked import REFUSED, RESEND, SENT, WITHHELD, answer, places, send, span, write_segment
 
 SPANS = 12
 
@@ -44,6 +44,17 @@ def test_neighbours_that_were_taken_are_one_range(segment):
         acks.add(SENT, first, end, 1)
     assert acks.ranges == (Range(where[0][0], where[-1][1], SPANS, 0, SENT),)
     assert states(segment) == [SENT] * SPANS
+
+
+def test_what_is_not_to_be_sent_is_settled_and_counted_by_itself(segment):
+    acks = answer(segment, WITHHELD, 0, 2)
+    answer(segment, WITHHELD, 2, 4)
+    acks = answer(segment, SENT, 4, SPANS)
+    acks.load()
+    assert [(part.state, part.spans) for part in acks.ranges] == [(WITHHELD, 4), (SENT, SPANS - 4)]
+    assert (acks.sent, acks.refused, acks.withheld) == (SPANS - 4, 0, 4)
+    assert states(segment) == [WITHHELD] * 4 + [SENT] * (SPANS - 4)
+    assert not unsent(segment, acks)
 
 
 def test_of_a_partial_success_the_last_ones_are_refused(segment):
@@ -221,7 +232,7 @@ class Answers(RuleBasedStateMachine):
     @rule(
         who=st.integers(0, 1),
         ends=st.lists(st.integers(0, SPANS), min_size=2, max_size=2, unique=True).map(sorted),
-        state=st.sampled_from([SENT, SENT, REFUSED, RESEND]),
+        state=st.sampled_from([SENT, SENT, REFUSED, WITHHELD, RESEND]),
         refused=st.integers(0, 4),
         said=st.text(max_size=3),
     )

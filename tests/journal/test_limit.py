@@ -16,12 +16,14 @@ from crucible_trace_otel.journal.reader import read_directory, segments_in
 from crucible_trace_otel.journal.records import RecordType, frame, json_payload
 from tests.journal.acked import (
     REFUSED,
+    WITHHELD,
     answer,
     detail,
     ids,
     nobody,
     not_sent,
     operation,
+    places,
     send,
     span,
     total,
@@ -89,6 +91,13 @@ def test_what_only_a_newer_version_reads_does_not_count_as_sent(tmp_path):
     record[12:16] = crc32(bytes(record[16:]), crc32(bytes(record[4:12]))).to_bytes(4, "little")
     with paths[0].open("ab") as file:
         file.write(record)
+    assert enforce(tmp_path, total(tmp_path) - 1, is_alive=nobody) == [paths[1].name]
+
+
+def test_what_is_not_to_be_sent_goes_later_than_what_was(tmp_path):
+    paths = write_segments(tmp_path, "writer", 2)
+    answer(paths[0], WITHHELD, 0, len(places(paths[0])))
+    send(paths[1])
     assert enforce(tmp_path, total(tmp_path) - 1, is_alive=nobody) == [paths[1].name]
 
 

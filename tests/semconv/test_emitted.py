@@ -13,6 +13,7 @@ import crucible_trace_otel as crucible
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.journal.sizes import TRACES, Budget
 from crucible_trace_otel.record._digests import drain
+from crucible_trace_otel.record._process import use_process_rank
 from crucible_trace_otel.record._tracer import use_tracer_provider
 from crucible_trace_otel.semconv.catalogue import EVENTS, SPANS, find_attribute
 
@@ -118,6 +119,7 @@ def record_everything(folder) -> None:
     record_calls_of_language_models()
     record_a_run_of_several_traces()
     record_feedback_and_rewards()
+    record_a_run_of_several_processes()
 
 
 def record_a_plan() -> None:
@@ -190,6 +192,30 @@ def record_feedback_and_rewards() -> None:
     crucible.record_feedback(inference.feedback_token(), score=1, label="good", comment="c")
     crucible.record_feedback("no token", score="bad")
     crucible.record_evaluation(drawn, "late", score=1)
+
+
+def record_a_run_of_several_processes() -> None:
+    for rank in (0, 1):
+        use_process_rank(
+            crucible.ProcessRank(rank, 2, local_rank=rank, node_rank=0, launcher="torchrun", backend="gloo")
+        )
+        with crucible.training_run("shared", run_id="shared") as run:
+            run.record_step(loss=1.0)
+            run.record_validation(accuracy=1)
+            run.stop_early("enough")
+            with run.collective("all_reduce", size=8, participants=2) as collective:
+                collective.record_wait(1)
+            with run.epoch(0) as epoch:
+                epoch.record_step(loss=1.0)
+                epoch.aggregate_gradients(1, size=8, wait=1, participants=2)
+                epoch.detect_straggler(1, wait=1, node_rank=0)
+                with epoch.barrier(participants=2):
+                    pass
+    use_process_rank(None)
+    with crucible.collective("broadcast") as collective:
+        collective.record_wait(-1)
+    with crucible.barrier():
+        pass
 
 
 def measure_and_tune(run) -> None:

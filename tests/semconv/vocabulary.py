@@ -78,8 +78,10 @@ VALUE_SETS = {
     "RunState": "running completed failed interrupted cancelled",
     "Result": "success failure error timeout cancellation skip",
     "WindowReason": "count time abnormal layout end",
-    "RepairReason": "integer surrogate cycle depth unprintable summarised on_device bytes type time identifier "
-    "measurement",
+    "RepairReason": (
+        "integer surrogate cycle depth unprintable summarised on_device bytes type time identifier measurement "
+        "contradiction"
+    ),
     "TrialState": "completed pruned failed",
     "HistorySource": "rows csv keras transformers",
     "HistoryTimes": "recorded partial none",
@@ -133,7 +135,7 @@ _ATTRIBUTES = """
 @experience: sample.count buffer.size priority.mean episode.count
 @feedback: source score label comment target.event_id unlinked
 @distributed: rank local_rank node_rank world_size backend launcher
-@collective: name size participant.count wait
+@collective: name sequence size participant.count wait
 @clock: offset
 @experiment: id name hypothesis plan.sha256 plan.version plan.stages plan.not_reached condition
 @llm: latency refused

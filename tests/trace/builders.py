@@ -48,7 +48,7 @@ class TraceBuilder:
                 *more.pop("links", ()),
             ),
             scope="crucible_trace_otel",
-            resource={attr.SERVICE_NAME: "tests"},
+            resource={attr.SERVICE_NAME: "tests", **more.pop("resource", {})},
             **more,
         )
         self.spans.append(span)
