@@ -17,6 +17,7 @@
     where time goes _timed -> _measures (phases, waiting), _tracking (loops over a loader), _progress (bars)
     checkpoints     _checkpoints, _resuming -> _sidecar (what it says), _sidecar_files (where it lies)
                     _files (any saving and loading) -> _digests, _manifest (of a directory)
+    pipelines       pipeline -> _attempts (tried again), _stage_order (by name)
     start and end   _code, _hardware (what it runs on), _conclusion -> _verdict; _parts (a run larger than a trace)
     an old run      history -> _history_rows
 """

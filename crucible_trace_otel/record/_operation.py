@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 _GAP_NS = 1_000  # viewers' critical paths drop spans that share a boundary
 
 F = TypeVar("F")
+R = TypeVar("R")
 _UNRECORDED = 1  # the start of an operation while nobody has set up a tracer provider
 _WHEN_STARTED = (
     *("event_id", "ended", "span", "_outer", "_context", "_previous", "_parent", "_causes"),
@@ -106,13 +107,17 @@ class Operation:
         self._repairs: Repairs = {}
         self._abandoned: list[tuple[Operation, int]] = []
 
-    def _fresh(self) -> "Self":
-        """The same operation, not started."""
+    def _fresh(self, /, *_: Any, **__: Any) -> "Self":
+        """The same operation, not started: for a call with these arguments."""
         twin = copy.copy(self)
         for name in _WHEN_STARTED:
             vars(twin).pop(name, None)
         twin._prepare()
         return twin
+
+    def _result(self, returned: R) -> R:
+        """What a decorated function returned; for the rooms to look at."""
+        return returned
 
     # ---- what it is ----
 
@@ -313,13 +318,8 @@ class Operation:
     @guarded(nothing)
     def _close(self, outcome: Outcome, error: BaseException | str | None) -> None:
         """Say how it ended; the exception itself only where no operation inside has said it."""
-        self.set(
-            {
-                attr.CRUCIBLE_OPERATION_RESULT: outcome.result,
-                attr.ERROR_TYPE: outcome.error_type,
-                **self._state(outcome),
-            }
-        )
+        ended = {attr.CRUCIBLE_OPERATION_RESULT: outcome.result, attr.ERROR_TYPE: outcome.error_type}
+        self.set({**ended, **self._state(outcome)})
         if outcome.is_error:
             self.span.set_status(Status(StatusCode.ERROR, outcome.description))
         if isinstance(error, BaseException):

@@ -29,13 +29,13 @@ SURFACE = {
     *crucible.__all__,
     *("__init__", "start", "_start_inside", "stop", "_stop_at", "fail", "__enter__", "__exit__", "__call__"),
     *("epoch", "epochs", "__iter__", "__next__", "stage", "inference", "save_checkpoint", "load_checkpoint"),
-    *("save_model", "load_model", "perform", "digest", "_prepare", "_open_windows", "_fresh", "traced"),
+    *("save_model", "load_model", "perform", "digest", "_prepare", "_open_windows", "_fresh", "_result", "traced"),
     *("record_step", "step_recorder", "track", "validation_run", "trial", "__len__", "_bar"),
 }
 """What the user calls, and what makes an operation: nothing here but calls of what is broken below."""
 FORGIVING = {
     *("stage", "inference", "save_checkpoint", "load_checkpoint", "save_model", "load_model"),
-    *("track", "validation_run", "tuning_study", "trial"),
+    *("track", "validation_run", "tuning_study", "trial", "attempts", "skip_stage"),
 }
 """What drops keywords it does not know, and lets the user's own exceptions pass."""
 SAFE = {
