@@ -12,7 +12,7 @@ from opentelemetry.util._once import Once
 
 from crucible_trace_otel import errors
 from crucible_trace_otel.journal.sizes import DEFAULT_BUDGET, TRACES, TraceSizes
-from crucible_trace_otel.record import _files, _links
+from crucible_trace_otel.record import _artifacts, _files, _links
 from crucible_trace_otel.record._event_log import use_event_log
 from crucible_trace_otel.record._keeping import use_step_keeper
 from crucible_trace_otel.record._metrics import use_meter_provider
@@ -33,6 +33,7 @@ def _clean_recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     errors._said.clear()
     _links._known.clear()
     _files._saved.clear()
+    _artifacts._made.clear()
     use_tracer_provider(None)
     use_step_keeper(None)
     use_event_log(None)

@@ -19,7 +19,7 @@ from crucible_trace_otel.record._failure import hand_over
 from crucible_trace_otel.record._values import printable
 
 if TYPE_CHECKING:
-    from crucible_trace_otel.record.pipeline import Stage
+    from crucible_trace_otel.record._stage import Stage
 
 __all__ = ["Attempt", "Attempts", "Retrying", "Wait", "retried", "retrying"]
 

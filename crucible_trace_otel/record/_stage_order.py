@@ -12,7 +12,7 @@ from crucible_trace_otel.record._values import one_line
 from crucible_trace_otel.semconv.enums import LinkType
 
 if TYPE_CHECKING:
-    from crucible_trace_otel.record.pipeline import Stage
+    from crucible_trace_otel.record._stage import Stage
 
 __all__ = ["StageOrder", "link_after"]
 

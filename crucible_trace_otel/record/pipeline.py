@@ -11,184 +11,28 @@ with crucible.pipeline("nightly") as nightly:
 def clean(rows): ...
 """
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from crucible_trace_otel.errors import warn_once
-from crucible_trace_otel.record._attempts import Attempts, Retrying, Wait, retried, retrying
-from crucible_trace_otel.record._failure import Outcome
+from crucible_trace_otel.record._artifacts import ArtifactVerbs
+from crucible_trace_otel.record._attempts import Attempts, Wait, retrying
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
-from crucible_trace_otel.record._late import is_kept
-from crucible_trace_otel.record._links import Links, LinkTarget, LinkTargets
-from crucible_trace_otel.record._operation import Operation, emit_event
-from crucible_trace_otel.record._stage_order import StageOrder, link_after
+from crucible_trace_otel.record._links import Links, LinkTargets
+from crucible_trace_otel.record._operation import Operation
+from crucible_trace_otel.record._stage import After, Stage
+from crucible_trace_otel.record._stage_order import StageOrder
 from crucible_trace_otel.semconv import attributes as attr
-from crucible_trace_otel.semconv import events, spans
-from crucible_trace_otel.semconv.enums import LinkType, Result
+from crucible_trace_otel.semconv import spans
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from crucible_trace_otel.record._stage_memory import StageCache, StageMemory
 
 __all__ = ["Pipeline", "Stage", "pipeline", "stage"]
 
-F = TypeVar("F")
-After: TypeAlias = LinkTarget | Iterable[LinkTarget]
-"""What a stage comes after: stages of its pipeline, by name or as what `pipeline.stage()` gave, or other records."""
 
-
-class Stage(Operation):
-    """One step of a pipeline."""
-
-    operation_name = spans.STAGE
-
-    def __init__(
-        self,
-        name: object,
-        *,
-        of: "Pipeline | None" = None,
-        config: Mapping[str, Any] | None = None,
-        after: After | None = None,
-        attempt: int | None = None,
-        cached: bool | None = None,
-        retrying: Retrying | None = None,
-        depends_on: LinkTargets | None = None,
-        links: Links | None = None,
-    ) -> None:
-        attributes = {
-            attr.CRUCIBLE_STAGE_NAME: name,
-            attr.CRUCIBLE_STAGE_CONFIG: config,
-            attr.CRUCIBLE_STAGE_ATTEMPT: attempt,
-            attr.CRUCIBLE_STAGE_CACHED: cached,
-        }
-        super().__init__(name, target=name, attributes=attributes, depends_on=depends_on, links=links)
-        self._within = of
-        self._after = after
-        self._retrying = retrying
-        self._before: Stage | None = None
-
-    def _prepare(self) -> None:
-        super()._prepare()
-        self.result: str | None = None
-        """How it ended: `success`, `error`, `timeout`, `cancellation`, `skip`; None before that, or unrecorded."""
-        self._error_type: str | None = None
-        self._after_names: tuple[str, ...] = ()
-        self._missed: tuple[str, ...] = ()
-        self._is_skipped = False
-        self._index: int | None = None
-
-    @property
-    def attempt(self) -> int:
-        """Number of the attempt, 0 for the first."""
-        number = self._given.get(attr.CRUCIBLE_STAGE_ATTEMPT)
-        return number if isinstance(number, int) else 0
-
-    # ---- its life ----
-
-    def __call__(self, function: F) -> F:
-        """As a decorator: each call of `function` (sync, async, generator, async generator) is one such stage."""
-        return super().__call__(function) if self._retrying is None else retried(self, function, self._retrying)
-
-    @guarded(nothing)
-    def _begin(self, inside: Operation | None) -> None:
-        """Begin; that it is another attempt is told here where no pipeline tells it."""
-        if self._retrying is not None:
-            said = "retries= works as a decorator; for a block there is `for attempt in pipeline.attempts(...)`."
-            warn_once(f"retries {self.about}", f"Stage {self.about!r} is tried once: {said}")
-        super()._begin(inside)
-        if self._before is not None and not isinstance(self._around(), Pipeline):
-            self._tell_retry(self, self._before)
-
-    def _on_start(self) -> dict[str, Any]:
-        """What is recorded inside a stage carries its id; its index is its place in the order of starts."""
-        self._inherits = {attr.CRUCIBLE_STAGE_ID: self.event_id}
-        around = self._around()
-        while around is not None and not isinstance(around, Pipeline):
-            around = around.outer
-        self._take_place(around)
-        direct = self._around()
-        self._index = direct._order.next_index() if isinstance(direct, Pipeline) else None
-        of = (
-            {}
-            if around is None
-            else {attr.CRUCIBLE_PIPELINE_NAME: around.about, attr.CRUCIBLE_PIPELINE_ID: around.event_id or None}
-        )
-        return {attr.CRUCIBLE_STAGE_INDEX: self._index, **of}
-
-    def _around(self) -> Operation | None:
-        """The pipeline whose method made it, or else what is around it."""
-        return self._within or self._outer
-
-    @guarded(nothing)
-    def _take_place(self, around: "Pipeline | None") -> None:
-        """Be linked to the attempt before it and to what it comes after, and be known to its pipeline by name."""
-        order = None if around is None else around._order
-        if order is not None and self.attempt and self._before is None:
-            self._before = order.latest(self.about)
-        if self._before is not None:
-            self._causes.add(self.event_id, LinkType.RETRIED_FROM, self._before)
-            if isinstance(self._around(), Pipeline):
-                self._tell_retry(self._around(), self._before)
-        link_after(self, order, self._after)
-        if order is not None:
-            order.take_in(self)
-
-    def _tell_retry(self, place: Operation | None, before: "Stage") -> None:
-        if place is not None and place.is_recording:
-            told = self._told | {attr.ERROR_TYPE: before._error_type}
-            emit_event(place, events.STAGE_RETRIED, told)
-
-    @property
-    def _told(self) -> dict[str, Any]:
-        """What its events say of it."""
-        return {
-            attr.CRUCIBLE_ABOUT: self.about,
-            attr.CRUCIBLE_STAGE_NAME: self.about,
-            attr.CRUCIBLE_STAGE_INDEX: self._index,
-            attr.CRUCIBLE_STAGE_ATTEMPT: self.attempt or None,
-        }
-
-    def _attempt_of(self, args: Any, kwargs: Any, number: int, before: "Stage | None") -> "Stage":
-        """Attempt `number` of a stage like this one, for a call with these arguments."""
-        attempt = self._tried_once(*args, **kwargs)
-        attempt._given = {**self._given, attr.CRUCIBLE_STAGE_ATTEMPT: number}
-        attempt._before = before
-        return attempt
-
-    def _tried_once(self, /, *args: Any, **kwargs: Any) -> "Self":
-        """The same stage, not started and not tried again."""
-        attempt = self._fresh(*args, **kwargs)
-        attempt._retrying = None
-        return attempt
-
-    def _state(self, outcome: Outcome) -> dict[str, Any]:
-        """How it ended: skipped where it was, unless with an exception."""
-        self.result = Result.SKIP if self._is_skipped and outcome.result == Result.SUCCESS else outcome.result
-        self._error_type = outcome.error_type
-        return {attr.CRUCIBLE_OPERATION_RESULT: self.result}
-
-    # ---- what is recorded of it ----
-
-    @guarded(nothing)
-    def skip(self, reason: str | None = None, *, cached: bool = False) -> None:
-        """Record that it is not run; it is left by your own `if`, `return` or `break`.
-
-        Args:
-            reason: Why.
-            cached: Whether its result is there already.
-        """
-        if is_kept(self):
-            self._is_skipped = not self.ended
-            self._tell_skip(reason, cached=cached)
-
-    @guarded(nothing)
-    def _tell_skip(self, reason: str | None, *, cached: bool, time_ns: int | None = None) -> None:
-        told = {attr.CRUCIBLE_STAGE_REASON: reason, attr.CRUCIBLE_STAGE_CACHED: True if cached else None}
-        self.set(told)
-        emit_event(self, events.STAGE_SKIPPED, self._told | told, time_ns)
-
-
-class Pipeline(Operation):
+class Pipeline(ArtifactVerbs):
     """An ordered set of stages."""
 
     operation_name = spans.PIPELINE
@@ -197,16 +41,30 @@ class Pipeline(Operation):
         self,
         name: object,
         *,
+        state: str | os.PathLike[str] | None = None,
+        cache: "StageCache | None" = None,
         depends_on: LinkTargets | None = None,
         links: Links | None = None,
     ) -> None:
-        super().__init__(
-            name, target=name, attributes={attr.CRUCIBLE_PIPELINE_NAME: name}, depends_on=depends_on, links=links
-        )
+        attributes = {attr.CRUCIBLE_PIPELINE_NAME: name}
+        super().__init__(name, target=name, attributes=attributes, depends_on=depends_on, links=links)
+        self._state_path = state
+        self._cache = cache
 
     def _prepare(self) -> None:
         super()._prepare()
         self._order = StageOrder()
+        self._memory: StageMemory | None = None
+
+    @guarded(nothing)
+    def _begin(self, inside: Operation | None) -> None:
+        """Begin, with what earlier executions remember of the stages."""
+        is_new = not self._started_at and not self.ended
+        if is_new and (self._state_path is not None or self._cache is not None):
+            from crucible_trace_otel.record._stage_memory import memory_of  # noqa: PLC0415 - only for who has a memory
+
+            self._memory = memory_of(self._state_path, self._cache, self.about)
+        super()._begin(inside)
 
     @forgiving
     def stage(
@@ -217,6 +75,7 @@ class Pipeline(Operation):
         after: After | None = None,
         attempt: int | None = None,
         cached: bool | None = None,
+        digest: bool | float = False,
         retries: int = 0,
         retry_on: type[BaseException] | tuple[type[BaseException], ...] = Exception,
         wait: Wait = 0.0,
@@ -231,6 +90,7 @@ class Pipeline(Operation):
             after=after,
             attempt=attempt,
             cached=cached,
+            digest=digest,
             retrying=retrying(retries, retry_on, wait, beside=1) if retries else None,
             depends_on=depends_on,
             links=links,
@@ -309,6 +169,8 @@ class Pipeline(Operation):
 def pipeline(
     name: str,
     *,
+    state: str | os.PathLike[str] | None = None,
+    cache: "StageCache | None" = None,
     depends_on: LinkTargets | None = None,
     links: Links | None = None,
 ) -> Pipeline:
@@ -316,10 +178,13 @@ def pipeline(
 
     Args:
         name: What it is called; it becomes part of the span's name, so write it in code, without dates or numbers.
+        state: A file that remembers what went into each stage when it was last complete, for `stage.is_unchanged`. It
+            is written after each stage, and belongs to one execution at a time. What cannot be read is no state.
+        cache: In its place, an object with `get(key)` and `put(key, text)`, where a text of None takes away.
         depends_on: Records it rests on.
         links: Other causal links: link type to its target or targets.
     """
-    return Pipeline(name, depends_on=depends_on, links=links)
+    return Pipeline(name, state=state, cache=cache, depends_on=depends_on, links=links)
 
 
 @forgiving
@@ -330,6 +195,7 @@ def stage(
     after: After | None = None,
     attempt: int | None = None,
     cached: bool | None = None,
+    digest: bool | float = False,
     retries: int = 0,
     retry_on: type[BaseException] | tuple[type[BaseException], ...] = Exception,
     wait: Wait = 0.0,
@@ -345,6 +211,8 @@ def stage(
         attempt: Number of the attempt, 0 for the first, where you try again yourself: a later one is linked to the
             stage of the same name before it in its pipeline.
         cached: Whether its result comes from a cache.
+        digest: As a decorator: whether arguments and result are recorded by digest, size and schema, as
+            `stage.record_input` and `stage.record_output` do; a number is the seconds that each may take.
         retries: As a decorator: how often a call that fails is tried again; each attempt is a stage.
         retry_on: After which exceptions: a class or several.
         wait: Seconds before each, or a function of the number of the attempt that failed, 0 for the first.
@@ -359,6 +227,7 @@ def stage(
         after=after,
         attempt=attempt,
         cached=cached,
+        digest=digest,
         retrying=retrying(retries, retry_on, wait, beside=1) if retries else None,
         depends_on=depends_on,
         links=links,

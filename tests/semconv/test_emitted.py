@@ -113,7 +113,32 @@ def record_everything(folder) -> None:
         with pytest.raises(ValueError, match="boom"), pipeline.stage("fails"):
             raise ValueError("boom")
 
+    record_pipelines(folder)
     record_a_run_of_several_traces()
+
+
+def record_pipelines(folder) -> None:
+    for _ in range(2):
+        with crucible.pipeline("nightly", state=folder / "state.json") as pipeline:
+            with pipeline.stage("clean", config={"drop": 1}) as stage:
+                stage.record_input(folder / "state.json", "state", sha256="ab")
+                stage.record_input({"rows": [1, 2]}, "rows")
+                stage.record_output(object())
+                stage.produce_artifact(b"x" * 100, name="rows")
+            with pipeline.stage("known", after=["clean", "nothing has this name"]) as stage:
+                stage.record_input(b"unchanged")
+                stage.record_output(b"output")
+                stage.consume_artifact(b"x" * 100, name="rows")
+                if stage.is_unchanged:
+                    stage.skip("unchanged", cached=True)
+            for attempt in pipeline.attempts("fetch", 2):
+                with attempt as stage:
+                    if stage.attempt == 0:
+                        raise OSError("no route")
+            pipeline.skip_stage("publish", reason="a dry run", after="clean")
+            pipeline.consume_artifact(crucible.Dataset("d", version="1", sha256="cd", size=1, rows=2, split="test"))
+            pipeline.produce_artifact(folder / "state.json")
+            pipeline.produce_artifact(crucible.Model("m", version="1", parameters=3, sha256="0" * 64), size=9)
 
 
 def record_a_run_of_several_traces() -> None:
