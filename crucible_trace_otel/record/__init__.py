@@ -18,7 +18,8 @@
     checkpoints     _checkpoints, _resuming -> _sidecar (what it says), _sidecar_files (where it lies)
                     _files (any saving and loading) -> _digests, _manifest (of a directory)
     pipelines       pipeline -> _stage -> _attempts (tried again), _stage_order (by name)
-                    _artifacts.ArtifactVerbs < Pipeline; ArtifactVerbs < _stage_data.StageData < Stage
+                    _artifacts.ArtifactVerbs < Pipeline; ArtifactVerbs < _stage_data.StageData
+                    < _stage_items.StageItems < Stage
                     _data (now or soon) -> _contents (digests), _schema, _tables; _stage_memory -> _state_file
     start and end   _code, _hardware (what it runs on), _conclusion -> _verdict; _parts (a run larger than a trace)
     an old run      history -> _history_rows

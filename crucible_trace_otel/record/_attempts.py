@@ -16,6 +16,7 @@ from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._calls import traced
 from crucible_trace_otel.record._failure import hand_over
+from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._values import printable
 
 if TYPE_CHECKING:
@@ -97,8 +98,8 @@ class Attempt:
     ) -> bool:
         self._is_followed = self._policy.is_wanted_after(self.number, error)
         self.stage.__exit__(kind, error, trace)
-        if self._is_followed and error is not None:
-            hand_over(error, None)
+        if self._is_followed:
+            _take_mark_off(error)
         return self._is_followed
 
 
@@ -176,6 +177,13 @@ def retried(stage: "Stage", function: F, policy: Retrying) -> F:
             return returned
 
     return cast("F", tried_function)
+
+
+@guarded(nothing)
+def _take_mark_off(error: BaseException | None) -> None:
+    """Leave no trace of us on an exception that goes no further: it may be raised again."""
+    if error is not None:
+        hand_over(error, None)
 
 
 def _is_on_event_loop() -> bool:

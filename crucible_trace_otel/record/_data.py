@@ -16,6 +16,7 @@ from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._contents import WITHIN_S, Contents, contents_of, too_long
 from crucible_trace_otel.record._digests import FileDigest, digest_later
 from crucible_trace_otel.record._files import StoredFile, as_text
+from crucible_trace_otel.record._guard import guarded
 from crucible_trace_otel.record._schema import schema_of
 from crucible_trace_otel.record._values import printable
 
@@ -118,6 +119,7 @@ def _sha256_of(given: Any) -> str | None:
     return None
 
 
+@guarded(lambda _: WITHIN_S)
 def seconds_of(given: Any) -> float:
     """How long digesting may take, as it was given; the usual time, with one warning, for what is no such number."""
     if given is True:

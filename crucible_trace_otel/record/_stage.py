@@ -13,7 +13,7 @@ from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._late import is_kept
 from crucible_trace_otel.record._links import Links, LinkTarget, LinkTargets
 from crucible_trace_otel.record._operation import Operation, emit_event
-from crucible_trace_otel.record._stage_data import StageData
+from crucible_trace_otel.record._stage_items import StageItems
 from crucible_trace_otel.record._stage_order import link_after
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
@@ -33,7 +33,7 @@ After: TypeAlias = LinkTarget | Iterable[LinkTarget]
 """What a stage comes after: stages of its pipeline, by name or as what `pipeline.stage()` gave, or other records."""
 
 
-class Stage(StageData):
+class Stage(StageItems):
     """One step of a pipeline."""
 
     operation_name = spans.STAGE

@@ -177,7 +177,9 @@ def _remark(attributes: Mapping[str, Any]) -> str:
         return ": ".join(
             filter(None, (TrialState.PRUNED, plain(attributes.get(attr.CRUCIBLE_TUNING_TRIAL_REASON, ""))))
         )
-    return _REMARKS.get(str(attributes.get(attr.CRUCIBLE_OPERATION_RESULT)), "")
+    remark = _REMARKS.get(str(attributes.get(attr.CRUCIBLE_OPERATION_RESULT)), "")
+    reason = plain(attributes.get(attr.CRUCIBLE_STAGE_REASON, ""), _LONGEST_REASON)
+    return f"{remark}: {reason}" if remark and reason else remark
 
 
 def _says(about: str, fact: str) -> bool:
@@ -210,9 +212,16 @@ def _facts(attributes: Mapping[str, Any]) -> list[str]:
             facts.append(_size(attributes[key]))
     if attributes.get(attr.CRUCIBLE_CHECKPOINT_BEST):
         facts.append("best")
-    if attributes.get(attr.CRUCIBLE_STAGE_CACHED):
-        facts.append("cached")
+    facts += _stage_facts(attributes)
     return facts
+
+
+def _stage_facts(attributes: Mapping[str, Any]) -> list[str]:
+    """Which attempt it is, counted from one as people do; how many items it worked on; whether it was there already."""
+    attempt, items = attributes.get(attr.CRUCIBLE_STAGE_ATTEMPT), attributes.get(attr.CRUCIBLE_STAGE_ITEM_COUNT)
+    facts = [f"attempt {attempt + 1}"] if type(attempt) is int and attempt > 0 else []
+    facts += [f"{items:,} {plural(items, 'item')}"] if type(items) is int else []
+    return [*facts, "cached"] if attributes.get(attr.CRUCIBLE_STAGE_CACHED) else facts
 
 
 def _tuning_facts(attributes: Mapping[str, Any]) -> list[str]:

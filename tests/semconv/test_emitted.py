@@ -125,6 +125,8 @@ def record_pipelines(folder) -> None:
                 stage.record_input({"rows": [1, 2]}, "rows")
                 stage.record_output(object())
                 stage.produce_artifact(b"x" * 100, name="rows")
+            with pipeline.stage("each") as stage:
+                assert list(stage.each(range(3), spans=2)) == list(stage.map(abs, range(3))) == [0, 1, 2]
             with pipeline.stage("known", after=["clean", "nothing has this name"]) as stage:
                 stage.record_input(b"unchanged")
                 stage.record_output(b"output")
