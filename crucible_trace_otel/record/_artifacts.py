@@ -72,6 +72,8 @@ class ArtifactVerbs(Operation):
 
     def _prepare(self) -> None:
         super()._prepare()
+        self._is_settled = True
+        """Whether nothing is left to tell at its end: that costs, so it is asked for once."""
         self._artifacts: dict[int, _Artifact] = {}
         self._used: list[_Artifact] = []
         self._linked_makers: list[str] = []
@@ -122,7 +124,8 @@ class ArtifactVerbs(Operation):
     @guarded(nothing)
     def _finish(self, error: BaseException | str | None, at_ns: int | None = None) -> None:
         """End at the time of now, once what is still read is known, or has taken too long."""
-        if self.ended or not self._started_at:
+        if self._is_settled or self.ended or not self._started_at:
+            super()._finish(error, at_ns)
             return
         ended_at = at_ns or self._now_ns()
         try:
@@ -144,6 +147,7 @@ class ArtifactVerbs(Operation):
     ) -> None:
         if not is_kept(self):
             return
+        self._is_settled = False
         attributes: dict[str, Any] = {attr.CRUCIBLE_ARTIFACT_NAME: name}
         if isinstance(artifact, (Dataset, Model)):
             dataset, model = (artifact, None) if isinstance(artifact, Dataset) else (None, artifact)

@@ -1,7 +1,8 @@
 """One step of a pipeline: where it stands among the others, how it ended, what is remembered of it."""
 
+import os
 from collections.abc import Iterable, Mapping
-from inspect import Signature, signature
+from inspect import Signature, signature, unwrap
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from crucible_trace_otel.errors import warn_once
@@ -80,6 +81,7 @@ class Stage(StageItems):
         self._index: int | None = None
         self._memory: StageMemory | None = None
         self._key = ""
+        self._process_of_memory = 0
         self._recalled: Complete | None = None
         self._unchanged = False
 
@@ -93,9 +95,9 @@ class Stage(StageItems):
 
     def __call__(self, function: F) -> F:
         """As a decorator: each call of `function` (sync, async, generator, async generator) is one such stage."""
-        made = self
+        made = self._fresh()
+        made._given = {**self._given, **_place_of(function)}
         if self._digests:
-            made = self._fresh()
             made._signature = _signature_of(function)
         return traced(made, function) if self._retrying is None else retried(made, function, self._retrying)
 
@@ -120,7 +122,8 @@ class Stage(StageItems):
         if self._retrying is not None:
             said = "retries= works as a decorator; for a block there is `for attempt in pipeline.attempts(...)`."
             warn_once(f"retries {self.about}", f"Stage {self.about!r} is tried once: {said}")
-        self._recall()
+        if self._within is not None:
+            self._recall()
         super()._begin(inside)
         if self._before is not None and _pipeline(self._around()) is None:
             self._tell_retry(self, self._before)
@@ -158,7 +161,8 @@ class Stage(StageItems):
             self._causes.add(self.event_id, LinkType.RETRIED_FROM, self._before)
             if _pipeline(self._around()) is not None:
                 self._tell_retry(self._around(), self._before)
-        link_after(self, order, self._after)
+        if self._after is not None:
+            link_after(self, order, self._after)
         if order is not None:
             order.take_in(self)
 
@@ -247,6 +251,8 @@ class Stage(StageItems):
         pipeline = _pipeline(self._within)
         self._memory = None if pipeline is None else pipeline._memory
         if self._memory is not None:
+            self._is_settled = False
+            self._process_of_memory = os.getpid()
             self._key, self._recalled = self._memory.take_out(self.about, is_first=not self.attempt)
 
     def _complete(self) -> "Complete | None":
@@ -262,7 +268,8 @@ class Stage(StageItems):
         """Tell what went in and came out; be remembered where it ended well, and as it was where it was skipped."""
         super()._settle_data(error)
         known = self._recalled if self._is_skipped else self._complete()
-        if self._memory is not None and error is None and known is not None:
+        is_here = self._process_of_memory == os.getpid()  # a forked child does not complete what its parent began
+        if self._memory is not None and is_here and error is None and known is not None:
             self._memory.put_back(self._key, known)
 
     def _wants_data(self) -> bool:
@@ -274,6 +281,18 @@ def _pipeline(operation: Operation | None) -> "Pipeline | None":
     """`operation` if it is a pipeline."""
     is_pipeline = operation is not None and operation.operation_name == spans.PIPELINE
     return cast("Pipeline", operation) if is_pipeline else None
+
+
+@guarded(lambda _: dict[str, Any]())
+def _place_of(function: Any) -> dict[str, Any]:
+    """Where a decorated function lives."""
+    wrapped = getattr(function, "__func__", function)
+    code = getattr(unwrap(wrapped), "__code__", None)
+    return {
+        attr.CODE_FUNCTION_NAME: f"{wrapped.__module__}.{wrapped.__qualname__}",
+        attr.CODE_FILE_PATH: None if code is None else code.co_filename,
+        attr.CODE_LINE_NUMBER: None if code is None else code.co_firstlineno,
+    }
 
 
 def _no_signature(_: Any) -> Signature | None:

@@ -101,6 +101,7 @@ class StageData(ArtifactVerbs):
     ) -> None:
         if not self._wants_data():
             return
+        self._is_settled = False
         is_known = sha256 is not None or value is NOT_GIVEN
         path = "" if value is NOT_GIVEN else path_of(value)
         datum = known_datum(sha256, size, path) if is_known else datum_of(value, seconds_of(within))

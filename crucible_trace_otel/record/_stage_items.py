@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._failure import hand_over, is_recorded
-from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._stage_data import StageData
 from crucible_trace_otel.record._values import printable
@@ -89,10 +89,12 @@ class StageItems(StageData):
 
     def _prepare(self) -> None:
         super()._prepare()
-        self._items = _Items()
+        self._items: _Items | None = None
+        """None before the first loop."""
         self._left: list[tuple[int, int, int, int]] = []
         """The item without a span at which a loop was left: index, beginning, end, and how many spans there may be."""
 
+    @forgiving
     def each(self, items: Iterable[T], *, spans: int = _SPANS) -> Iterator[T]:
         """The items, for a loop over them, counted in `crucible.stage.item.count`.
 
@@ -107,9 +109,10 @@ class StageItems(StageData):
         Raises:
             TypeError: `items` cannot be looped over.
         """
-        most = _bound(spans)
+        most = self._bound_of(spans)
         return _Loop(self, iter(items), most, are_all=_length(items) <= most)
 
+    @forgiving
     def map(
         self,
         function: Callable[[T], R],
@@ -132,7 +135,7 @@ class StageItems(StageData):
         Raises:
             TypeError: `items` cannot be looped over.
         """
-        most = _bound(spans)
+        most = self._bound_of(spans)
         are_all = _length(items) <= most
 
         def apply(item: T) -> R:
@@ -144,6 +147,12 @@ class StageItems(StageData):
             counted = _Loop(self, iter(items), 0, are_all=False)
             return _ahead(executor, lambda item: executor.submit(function, item), counted)
         return _ahead(executor, lambda item: executor.submit(copy_context().run, apply, item), iter(items))
+
+    def _bound_of(self, spans: Any) -> int:
+        """How many spans a loop that begins may use; from now on there are items to count."""
+        if self._items is None:
+            self._items = _Items()
+        return _bound(spans)
 
     def _apply(self, function: Callable[[T], R], item: T, most: int, *, are_all: bool) -> R:
         begun = self._begin_item(most, are_all=are_all)
@@ -165,7 +174,10 @@ class StageItems(StageData):
     @guarded(_not_begun)
     def _begin_item(self, most: int, *, are_all: bool) -> tuple[int, bool, int] | None:
         """The index of an item that begins, whether it has a span, and when that is; None where it is not recorded."""
-        return (*self._items.begin(most, are_all=are_all), self._now_ns()) if self.is_recording else None
+        if self._items is None or not self.is_recording:
+            return None
+        self._is_settled = False
+        return (*self._items.begin(most, are_all=are_all), self._now_ns())
 
     @guarded(nothing)
     def _end_item(
@@ -173,7 +185,7 @@ class StageItems(StageData):
     ) -> None:
         """Count an item that has ended, and tell it where it deserves a span and has none."""
         failed = error is not None
-        if not self._items.end(most, ended_at - began_at, has_span=has_span, has_failed=failed):
+        if self._items is None or not self._items.end(most, ended_at - began_at, has_span=has_span, has_failed=failed):
             return
         told = StageItem(self, index, began_at)._start_inside(self)
         if error is not None and is_recorded(error, self.event_id):
@@ -183,7 +195,8 @@ class StageItems(StageData):
     def _settle(self) -> None:
         """End what a loop left behind when it was broken off: it is known now that no exception did it."""
         super()._settle()
-        self._left.clear()
+        if self._left:
+            self._left.clear()
 
     @guarded(nothing)
     def _settle_data(self, error: BaseException | str | None) -> None:
@@ -196,7 +209,8 @@ class StageItems(StageData):
                 operation._finish(error, at)
             for index, began_at, ended_at, most in left:
                 self._end_item(index, began_at, ended_at, most=most, has_span=False, error=error)
-        self.set({attr.CRUCIBLE_STAGE_ITEM_COUNT: self._items.count or None})
+        if self._items is not None:
+            self.set({attr.CRUCIBLE_STAGE_ITEM_COUNT: self._items.count})
 
 
 class _Loop(Iterator[T]):

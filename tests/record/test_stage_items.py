@@ -179,3 +179,9 @@ def test_nothing_recorded_works_as_well() -> None:
     with crucible.stage("clean") as clean, ThreadPoolExecutor(2) as pool:
         assert list(clean.each(source())) == [0, 1, 2]
         assert list(clean.map(str, source())) == list(clean.map(str, source(), executor=pool)) == ["0", "1", "2"]
+
+
+def test_a_misspelt_keyword_costs_no_loop(recorded: Recording, warned: list[str]) -> None:
+    with crucible.stage("clean") as clean:
+        assert list(clean.each([1, 2], span=3)) == list(clean.map(abs, [1, 2], pool=None)) == [1, 2]  # type: ignore[call-arg]
+    assert len(warned) == 2

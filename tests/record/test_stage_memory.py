@@ -308,6 +308,22 @@ def test_a_state_is_bounded(recorded: Recording, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_completes_nothing_of_its_parent(recorded: Recording, tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    with crucible.pipeline("p", state=state) as pipeline:
+        stage = pipeline.stage("s").start()
+        stage.record_input(1)
+        child = os.fork()
+        if child == 0:
+            stage.stop()
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert not state.exists()
+        stage.stop()
+    assert state.exists()
+
+
 KILLED = """
 import os, sys
 import crucible_trace_otel as crucible

@@ -118,6 +118,7 @@ def record_everything(folder) -> None:
 
 
 def record_pipelines(folder) -> None:
+    assert crucible.stage("abs", digest=True)(lambda number: -number)(3) == -3
     for _ in range(2):
         with crucible.pipeline("nightly", state=folder / "state.json") as pipeline:
             with pipeline.stage("clean", config={"drop": 1}) as stage:
