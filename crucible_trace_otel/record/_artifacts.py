@@ -38,7 +38,7 @@ def remember_maker(maker: Operation, path: str, contents: Contents | None) -> No
     """Keep that `maker` made what lies at `path`, or has those contents: small ones are alike by chance."""
     said = Recorded(maker.event_id, maker.span_context, maker.operation_name, maker.about)
     keys = [os.path.realpath(path)] if path else []
-    if contents is not None and contents.sha256 and (path or (contents.size or 0) >= _SMALL):
+    if contents is not None and contents.sha256 and (contents.size is None or contents.size >= _SMALL):
         keys.append(contents.sha256)
     for key in keys:
         _made[key] = said

@@ -135,6 +135,9 @@ class _Digest:
         written = text.encode("utf-8", "surrogatepass")
         self._sha256.update(b"%d:%b" % (len(written), written))
         self.size += len(written)
+        self._count_part()
+
+    def _count_part(self) -> None:
         self._parts += 1
         if self._parts % _PARTS_A_LOOK == 0:
             self._look_at_clock()
@@ -198,6 +201,7 @@ class _Digest:
 
     def _of_one(self, value: Any) -> str:
         """The digest of one part alone: of a key or of a member of a set, which have no order, or of a file."""
+        self._count_part()
         alone = _Digest(self._within)
         alone._until = self._until
         alone.take_in(value) if isinstance(value, os.PathLike) else alone._part(value, ())

@@ -234,6 +234,8 @@ def test_a_tensor_on_the_host_is_read_and_one_on_a_device_is_not() -> None:
         (np.array([(1, "a")], dtype=[("n", "i4"), ("o", "O")]), "it holds Python objects"),
         (memoryview(b"abcdef")[::2], "its bytes do not lie side by side"),
         (list(range(1_000)), "to digest it takes longer than 0 s"),
+        (dict.fromkeys(range(1_000)), "to digest it takes longer than 0 s"),
+        ({str(number) for number in range(1_000)}, "to digest it takes longer than 0 s"),
     ],
 )
 def test_without_a_digest_it_says_why(value: Any, reason: str) -> None:

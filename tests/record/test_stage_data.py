@@ -254,7 +254,12 @@ def test_an_artifact_is_found_by_its_digest_wherever_it_lies(recorded: Recording
     (tmp_path / "small").write_bytes(b"1")
     with crucible.stage("make") as make:
         make.record_output(tmp_path / "here")
+        make.record_output(tmp_path / "small")
         make.record_output(1)
+    with crucible.stage("apart") as apart:
+        apart.record_input("1")
+        apart.record_input(1)
+    assert not recorded.one("stage apart").links
     with crucible.stage("use") as use:
         use.record_input(tmp_path / "there")
         use.record_input(1)
