@@ -25,6 +25,7 @@ from crucible_trace_otel.errors import (
     NotFoundError,
     StoreError,
 )
+from crucible_trace_otel.record._attempts import Attempt, Attempts
 from crucible_trace_otel.record._context import current_operation
 from crucible_trace_otel.record._files import StoredFile
 from crucible_trace_otel.record._launchers import ProcessRank
@@ -70,6 +71,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AbnormalStep",
+    "Attempt",
+    "Attempts",
     "Barrier",
     "Collective",
     "ConfigurationError",

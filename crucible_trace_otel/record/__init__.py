@@ -1,10 +1,10 @@
 """Write: operations and events become OpenTelemetry spans, through opentelemetry-api only.
 
-`_operation` alone touches spans. The rooms, those without an underscore, say what they mean. Where to look:
+`_operation` and `_moments` alone touch spans. The rooms, without an underscore, say what they mean. Where to look:
 
     operations      _operation -> _context (what is around it), _links (causes), _failure (how it ended)
                     _calls (decorators), _recorded (what a verb returns), _late (what comes after the end)
-                    _guard (nothing raises)
+                    _moments (what happens at once); _guard (nothing raises)
     values          _values (anything as an attribute), _doubles (metrics), _ids
     other signals   _event_log (log records), _metrics; _tracer (which provider)
     the rooms       reasoning, pipeline, experiment, deployment; training, validation, tuning, history
@@ -25,6 +25,10 @@
     where time goes _timed -> _measures (phases, waiting), _tracking (loops over a loader), _progress (bars)
     checkpoints     _checkpoints, _resuming -> _sidecar (what it says), _sidecar_files (where it lies)
                     _files (any saving and loading) -> _digests, _manifest (of a directory)
+    pipelines       pipeline -> _stage -> _attempts (tried again), _stage_order (by name)
+                    _artifacts.ArtifactVerbs < Pipeline; ArtifactVerbs < _stage_data.StageData
+                    < _stage_items.StageItems < Stage
+                    _data (now or soon) -> _contents (digests), _schema, _tables; _stage_memory -> _state_file
     start and end   _code, _hardware (what it runs on), _conclusion -> _verdict; _parts (a run larger than a trace)
     an old run      history -> _history_rows
 """

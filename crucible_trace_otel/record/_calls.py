@@ -30,14 +30,14 @@ def traced(operation: "Operation", function: F) -> F:
 
         @wraps(wrapped)
         async def traced_function(*args: Any, **kwargs: Any) -> Any:
-            with operation._fresh():
-                return await wrapped(*args, **kwargs)
+            with operation._fresh(*args, **kwargs) as called:
+                return called._result(await wrapped(*args, **kwargs))
     else:
 
         @wraps(wrapped)
         def traced_function(*args: Any, **kwargs: Any) -> Any:
-            with operation._fresh():
-                return wrapped(*args, **kwargs)
+            with operation._fresh(*args, **kwargs) as called:
+                return called._result(wrapped(*args, **kwargs))
 
     return cast("F", traced_function)
 
@@ -46,7 +46,7 @@ class _Body:
     """The context inside a generator: current while its body runs, gone while its consumer does."""
 
     def __init__(self, operation: "Operation") -> None:
-        self._operation = operation._fresh()
+        self._operation = operation
         self._inside: Any = None
 
     def __enter__(self) -> None:
@@ -68,7 +68,7 @@ class _Body:
 def _traced_generator(operation: "Operation", function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def traced_generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        body = _Body(operation)
+        body = _Body(operation._fresh(*args, **kwargs))
         generator = function(*args, **kwargs)
         step: Callable[[], Any] = generator.__next__
         while True:
@@ -100,7 +100,7 @@ def _close(body: _Body, generator: Generator[Any, Any, Any]) -> None:
 def _traced_async_generator(operation: "Operation", function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     async def traced_async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        body = _Body(operation)
+        body = _Body(operation._fresh(*args, **kwargs))
         generator = function(*args, **kwargs)
         step: Callable[[], Any] = generator.__anext__
         while True:

@@ -1,7 +1,7 @@
-"""An operation is a span of ours: the one place that starts spans, sets attributes, adds events and ends spans.
+"""An operation is a span of ours: the one place that starts it, sets attributes, adds events and ends it.
 
-Everything in `record/` is built from three things here: `Operation` (something with a duration), `record_moment()`
-(something that happened at once, and that others may depend on) and `emit_event()` (something inside an operation).
+Everything in `record/` is built from two things here, `Operation` (something with a duration) and `emit_event()`
+(something inside an operation), and from `record_moment()` in `_moments` (a short span that others may depend on).
 """
 
 import copy
@@ -23,17 +23,17 @@ from crucible_trace_otel.record._event_log import is_logged
 from crucible_trace_otel.record._failure import Outcome, exception_event, hand_over, is_recorded, outcome_of
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._ids import RunIds, ids_requested, new_event_id
-from crucible_trace_otel.record._late import as_late, place_of
+from crucible_trace_otel.record._late import as_late
 from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, may_link, remember
 from crucible_trace_otel.record._metrics import measure_event, measure_span
 from crucible_trace_otel.record._process import process_facts
-from crucible_trace_otel.record._recorded import Judged, Recorded
+from crucible_trace_otel.record._recorded import Judged
 from crucible_trace_otel.record._sums import summed_up
 from crucible_trace_otel.record._tracer import current_tracer
 from crucible_trace_otel.record._values import Repairs, clean, one_line
 from crucible_trace_otel.semconv import attributes as attr
 
-__all__ = ["Operation", "emit_event", "record_moment"]
+__all__ = ["GAP_NS", "Operation", "emit_event"]
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -41,9 +41,10 @@ if TYPE_CHECKING:
     from crucible_trace_otel.record._context import Placed
     from crucible_trace_otel.record._parts import RunPart, RunParts
 
-_GAP_NS = 1_000  # viewers' critical paths drop spans that share a boundary
+GAP_NS = 1_000  # viewers' critical paths drop spans that share a boundary
 
 F = TypeVar("F")
+R = TypeVar("R")
 _UNRECORDED = 1  # the start of an operation while nobody has set up a tracer provider
 _WHEN_STARTED = (
     *("event_id", "ended", "span", "_outer", "_context", "_previous", "_parent", "_causes"),
@@ -109,13 +110,17 @@ class Operation(Judged):
         self._repairs: Repairs = {}
         self._abandoned: list[tuple[Operation, int]] = []
 
-    def _fresh(self) -> "Self":
-        """The same operation, not started."""
+    def _fresh(self, /, *_: Any, **__: Any) -> "Self":
+        """The same operation, not started: for a call with these arguments."""
         twin = copy.copy(self)
         for name in _WHEN_STARTED:
             vars(twin).pop(name, None)
         twin._prepare()
         return twin
+
+    def _result(self, returned: R) -> R:
+        """What a decorated function returned; for the rooms to look at."""
+        return returned
 
     # ---- what it is ----
 
@@ -339,7 +344,7 @@ class Operation(Judged):
             self._clock_offset = time.time_ns() - time.perf_counter_ns()
             return self._now_ns()
         self._clock_offset = self._outer._clock_offset
-        return max(self._now_ns(), self._outer._last_child_end + _GAP_NS)
+        return max(self._now_ns(), self._outer._last_child_end + GAP_NS)
 
     def _leave(self) -> None:
         """Stop being current, if it is: by attaching what was there before, which no other context can forbid."""
@@ -357,41 +362,3 @@ def emit_event(operation: Operation, name: str, attributes: Mapping[str, Any], t
         if not is_logged(operation.span, name, cleaned, at):
             operation.span.add_event(name, cleaned, at)
         measure_event(name, cleaned, operation.span)
-
-
-def record_moment(
-    operation: Operation,
-    name: str,
-    subject: object,
-    attributes: Mapping[str, Any],
-    *,
-    parent: LinkTarget | None = None,
-    depends_on: LinkTargets | None = None,
-    links: Links | None = None,
-) -> Recorded:
-    """Record something that happened at once inside `operation`, as a span of its own that others can link to."""
-    about = one_line(subject)
-    tracer = current_tracer()
-    place = None if tracer is None else place_of(operation)
-    if tracer is None or place is None:
-        return Recorded(new_event_id(), trace_api.INVALID_SPAN_CONTEXT, name, about)
-    event_id = new_event_id()
-    causes = causes_of(event_id, parent, depends_on, links)
-    common = {attr.CRUCIBLE_OPERATION_NAME: name, attr.CRUCIBLE_ABOUT: about, attr.CRUCIBLE_EVENT_ID: event_id}
-    if place is not operation:
-        common[attr.CRUCIBLE_LATE_EVENT_ID] = operation.event_id
-    context, _, placed = placed_in(place, trace_api.set_span_in_context(place.span, context_api.get_current()))
-    start = max(place._now_ns(), place._last_child_end + _GAP_NS)
-    span = tracer.start_span(
-        name,
-        context,
-        attributes=clean({**common, **operation._inherited, **attributes, **placed, **causes.attributes()}),
-        links=[link for link in causes.links if link.context.span_id != place.span_context.span_id],
-        start_time=start,
-    )
-    place._last_child_end = max(place._now_ns(), start)
-    span.end(place._last_child_end)
-    measure_span(name, span, 0)
-    recorded = Recorded(event_id, span.get_span_context(), name, about)
-    remember(recorded, causes)
-    return recorded

@@ -15,7 +15,8 @@ from crucible_trace_otel.journal.sizes import TRACES
 from crucible_trace_otel.record._context import Placed
 from crucible_trace_otel.record._guard import guarded
 from crucible_trace_otel.record._ids import RunIds, trace_id_of_run
-from crucible_trace_otel.record._operation import Operation, record_moment
+from crucible_trace_otel.record._moments import record_moment
+from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.semconv.enums import LinkType

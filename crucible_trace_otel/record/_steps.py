@@ -4,7 +4,7 @@ from typing import Any
 
 from crucible_trace_otel.record._doubles import metric_attributes
 from crucible_trace_otel.record._guard import guarded
-from crucible_trace_otel.record._operation import record_moment
+from crucible_trace_otel.record._moments import record_moment
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._stepping import Stepping
 from crucible_trace_otel.record._together import Together

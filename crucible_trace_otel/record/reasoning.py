@@ -23,7 +23,8 @@ from crucible_trace_otel.record._model_calls import (
     count_decision,
     thinking_span,
 )
-from crucible_trace_otel.record._operation import Operation, record_moment
+from crucible_trace_otel.record._moments import record_moment
+from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record._values import marks, one_line, printable, with_template
 from crucible_trace_otel.semconv import attributes as attr

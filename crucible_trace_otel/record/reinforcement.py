@@ -19,8 +19,9 @@ from crucible_trace_otel.record._experience import experience_attributes, source
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._late import is_kept
 from crucible_trace_otel.record._links import Links, LinkTargets, links_with
+from crucible_trace_otel.record._moments import record_moment
 from crucible_trace_otel.record._online import LearnsOnline
-from crucible_trace_otel.record._operation import Operation, record_moment
+from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._policy import WindowPolicy, policy_of
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._stepping import Stepping

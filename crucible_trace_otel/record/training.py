@@ -23,7 +23,8 @@ from crucible_trace_otel.record._files import ModelSave, StoredFile
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._living import Living
-from crucible_trace_otel.record._operation import emit_event, record_moment
+from crucible_trace_otel.record._moments import record_moment
+from crucible_trace_otel.record._operation import emit_event
 from crucible_trace_otel.record._parts import RunParts
 from crucible_trace_otel.record._policy import WindowPolicy, policy_of
 from crucible_trace_otel.record._recorded import Recorded, not_recorded

@@ -23,6 +23,7 @@ _MOST_ALIKE: Final = 2
 _MOST_EVENTS: Final = 5
 _MOST_LINKS: Final = 8
 _WINDOWS: Final = (events.STEPS_RECORDED, events.GRADIENT_COMPUTED, events.REWARD_RECEIVED)
+_TOLD_ELSEWHERE: Final = (events.STAGE_SKIPPED, events.STAGE_RETRIED)  # by the stage that was skipped, or the attempt
 _RECORDING: Final = frozenset({operations.TRAINING_RUN, operations.WORKER})
 _DEEPEST_GUIDE: Final = 30
 
@@ -216,7 +217,7 @@ def _details(trace: Trace, span: TraceSpan, alike: int | None) -> list[tuple[Rol
     for name in _WINDOWS:
         summary = window_summary(windows_of(trace, span, name))
         words += [("event", f"• {name}: {summary}")] if summary else []
-    others = [event for event in span.events if event.name not in _WINDOWS]
+    others = [event for event in span.events if event.name not in (*_WINDOWS, *_TOLD_ELSEWHERE)]
     words += [("event", f"• {_event(event)}") for event in others[:_MOST_EVENTS]]
     if len(others) > _MOST_EVENTS:
         words.append(("note", f"… {len(others) - _MOST_EVENTS} more events"))

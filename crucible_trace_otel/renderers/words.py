@@ -184,7 +184,9 @@ def _remark(attributes: Mapping[str, Any]) -> str:
         )
     if unlinked := attributes.get(attr.CRUCIBLE_FEEDBACK_UNLINKED):
         return f"linked to nothing: {_UNLINKED.get(str(unlinked), plain(unlinked))}"
-    return _REMARKS.get(str(attributes.get(attr.CRUCIBLE_OPERATION_RESULT)), "")
+    remark = _REMARKS.get(str(attributes.get(attr.CRUCIBLE_OPERATION_RESULT)), "")
+    reason = plain(attributes.get(attr.CRUCIBLE_STAGE_REASON, ""), _LONGEST_REASON)
+    return f"{remark}: {reason}" if remark and reason else remark
 
 
 def _says(about: str, fact: str) -> bool:
@@ -215,9 +217,7 @@ def _facts(attributes: Mapping[str, Any]) -> list[str]:
             facts.append(_size(attributes[key]))
     if attributes.get(attr.CRUCIBLE_CHECKPOINT_BEST):
         facts.append("best")
-    if attributes.get(attr.CRUCIBLE_STAGE_CACHED):
-        facts.append("cached")
-    return facts + _usage_facts(attributes)
+    return facts + _stage_facts(attributes) + _usage_facts(attributes)
 
 
 def _usage_facts(attributes: Mapping[str, Any]) -> list[str]:
@@ -249,6 +249,14 @@ def _process_facts(attributes: Mapping[str, Any]) -> list[str]:
     if str(attributes.get(attr.CRUCIBLE_RUN_STATE)) in _UNENDED and attr.CRUCIBLE_TRAINING_STEP_INDEX in attributes:
         facts.append(f"step {number(attributes[attr.CRUCIBLE_TRAINING_STEP_INDEX])}")
     return facts
+
+
+def _stage_facts(attributes: Mapping[str, Any]) -> list[str]:
+    """Which attempt it is, counted from one as people do; how many items it worked on; whether it was there already."""
+    attempt, items = attributes.get(attr.CRUCIBLE_STAGE_ATTEMPT), attributes.get(attr.CRUCIBLE_STAGE_ITEM_COUNT)
+    facts = [f"attempt {attempt + 1}"] if type(attempt) is int and attempt > 0 else []
+    facts += [f"{items:,} {plural(items, 'item')}"] if type(items) is int else []
+    return [*facts, "cached"] if attributes.get(attr.CRUCIBLE_STAGE_CACHED) else facts
 
 
 def _tuning_facts(attributes: Mapping[str, Any]) -> list[str]:

@@ -10,18 +10,14 @@ from crucible_trace_otel.errors import ConfigurationError
 from crucible_trace_otel.plan import Experiment as Plan
 from crucible_trace_otel.plan import read_plan
 from crucible_trace_otel.record._doubles import metric_attributes
-from crucible_trace_otel.record._failure import type_name
 from crucible_trace_otel.record._guard import guarded
 from crucible_trace_otel.record._links import Links, LinkTargets
-from crucible_trace_otel.record._operation import emit_event
 from crucible_trace_otel.record.experiment import Experiment, experiment
-from crucible_trace_otel.record.pipeline import Pipeline, Stage, pipeline
+from crucible_trace_otel.record.pipeline import Pipeline, pipeline
 from crucible_trace_otel.runner.preparing import Prepared, prepare
 from crucible_trace_otel.runner.results import PlanResult, StageResult
 from crucible_trace_otel.runner.stages import StageCode
 from crucible_trace_otel.semconv import attributes as attr
-from crucible_trace_otel.semconv import events
-from crucible_trace_otel.semconv.enums import LinkType
 
 __all__ = ["run_plan"]
 
@@ -88,14 +84,13 @@ class _Run:
             stage.name: StageResult(stage.name, "not_reached" if stage.is_enabled else "skipped")
             for stage in plan.pipeline
         }
-        self._recorded: dict[str, Stage] = {}
         self.error: BaseException | None = None
 
     def perform(self, recorded: Experiment) -> None:
         """Run every stage, until one fails."""
         try:
             with pipeline(self._plan.id) as running:
-                self._tell_skipped(running)
+                self._skip(running)
                 for stage in self._ready:
                     self._run(stage, running)
         finally:
@@ -109,56 +104,30 @@ class _Run:
         trace_id = f"{recorded.span_context.trace_id:032x}"
         return PlanResult(self._plan, tuple(self._results.values()), self._context, recorded.id, trace_id)
 
-    def _tell_skipped(self, running: Pipeline) -> None:
-        for place, stage in enumerate(self._plan.pipeline):
+    def _skip(self, running: Pipeline) -> None:
+        for stage in self._plan.pipeline:
             if not stage.is_enabled:
-                of_stage = {attr.CRUCIBLE_STAGE_NAME: stage.name, attr.CRUCIBLE_STAGE_INDEX: place}
-                about = f"{stage.name}: not enabled in the plan"
-                emit_event(running, events.STAGE_SKIPPED, {attr.CRUCIBLE_ABOUT: about, **of_stage})
+                running.skip_stage(stage.name, reason="not enabled in the plan")
 
     def _run(self, stage: Prepared, running: Pipeline) -> None:
         """Run a stage until it succeeds or has no attempt left."""
-        started = perf_counter()
-        for attempt in range(stage.retries + 1):
-            span = self._span(stage, running)
-            try:
-                with span:
-                    span.set({attr.CRUCIBLE_STAGE_INDEX: stage.place, attr.CRUCIBLE_STAGE_ATTEMPT: attempt})
+        started, number = perf_counter(), 0
+        config, tries = stage.options or None, stage.retries + 1
+        try:
+            for attempt in running.attempts(stage.name, tries, config=config, after=stage.after or None):
+                number = attempt.number
+                with attempt as span:
                     value = stage.run(self._context)
                     span.set(metric_attributes(_numbers(value)))
                     if value is not None and isinstance(self._context, MutableMapping):
                         self._context[stage.name] = value
-            except BaseException as error:
-                self._recorded[stage.name] = span
-                if attempt < stage.retries and isinstance(error, Exception):
-                    _tell_retried(running, stage, attempt + 1, error)
-                    continue
-                took = perf_counter() - started
-                self._results[stage.name] = StageResult(stage.name, "failed", None, attempt + 1, took, error)
-                self.error = error
-                raise
-            self._recorded[stage.name] = span
+        except BaseException as error:
             took = perf_counter() - started
-            self._results[stage.name] = StageResult(stage.name, "ran", value, attempt + 1, took)
-            return
-
-    def _span(self, stage: Prepared, running: Pipeline) -> Stage:
-        """The next attempt of a stage, linked to those it came after and to the attempt before it."""
-        before = [self._recorded[name] for name in stage.after if name in self._recorded]
-        failed = self._recorded.get(stage.name)
-        links = {LinkType.RETRIED_FROM: failed} if failed is not None else None
-        return running.stage(stage.name, config=stage.options or None, depends_on=before or None, links=links)
-
-
-def _tell_retried(running: Pipeline, stage: Prepared, attempt: int, error: Exception) -> None:
-    said = {
-        attr.CRUCIBLE_ABOUT: f"{stage.name}: attempt {attempt} after {type_name(error)}",
-        attr.CRUCIBLE_STAGE_NAME: stage.name,
-        attr.CRUCIBLE_STAGE_INDEX: stage.place,
-        attr.CRUCIBLE_STAGE_ATTEMPT: attempt,
-        attr.ERROR_TYPE: type_name(error),
-    }
-    emit_event(running, events.STAGE_RETRIED, said)
+            self._results[stage.name] = StageResult(stage.name, "failed", None, number + 1, took, error)
+            self.error = error
+            raise
+        took = perf_counter() - started
+        self._results[stage.name] = StageResult(stage.name, "ran", value, number + 1, took)
 
 
 def _none(_: Any) -> dict[Any, Any]:

@@ -63,6 +63,18 @@ CRUCIBLE_AB_WINNER: Final = "crucible.ab.winner"
 CRUCIBLE_AMBIGUITY_RESOLUTION: Final = "crucible.ambiguity.resolution"
 """How the ambiguity was resolved; absent while it is open."""
 
+CRUCIBLE_ARTIFACT_NAME: Final = "crucible.artifact.name"
+"""Name of what was made or used, where it has no path."""
+
+CRUCIBLE_ARTIFACT_PATH: Final = "crucible.artifact.path"
+"""Where what was made or used lies."""
+
+CRUCIBLE_ARTIFACT_SHA256: Final = "crucible.artifact.sha256"
+"""SHA-256 of what was made or used, of a directory that of its manifest, hexadecimal."""
+
+CRUCIBLE_ARTIFACT_SIZE: Final = "crucible.artifact.size"
+"""Size of what was made or used, in bytes."""
+
 CRUCIBLE_CHAIN_DESCRIPTION: Final = "crucible.chain.description"
 """What the chain is about, at length."""
 
@@ -494,8 +506,15 @@ CRUCIBLE_STAGE_ID: Final = "crucible.stage.id"
 CRUCIBLE_STAGE_INDEX: Final = "crucible.stage.index"
 """Zero-based place of the stage in its pipeline."""
 
+CRUCIBLE_STAGE_INPUT_SCHEMA: Final = "crucible.stage.input.schema"
+"""JSON object of what the stage's input is made of, by the name of the input."""
+
 CRUCIBLE_STAGE_INPUT_SHA256: Final = "crucible.stage.input.sha256"
-"""SHA-256 of the stage's input, hexadecimal."""
+"""SHA-256 of the stage's input, hexadecimal.
+
+Of several inputs it is the SHA-256 of one line for each, in order of their names: its SHA-256, a space, its name, a
+line feed. It is absent where one of them has none.
+"""
 
 CRUCIBLE_STAGE_INPUT_SIZE: Final = "crucible.stage.input.size"
 """Size of the stage's input, in bytes."""
@@ -503,14 +522,26 @@ CRUCIBLE_STAGE_INPUT_SIZE: Final = "crucible.stage.input.size"
 CRUCIBLE_STAGE_ITEM_COUNT: Final = "crucible.stage.item.count"
 """How many items the stage worked on."""
 
+CRUCIBLE_STAGE_ITEM_INDEX: Final = "crucible.stage.item.index"
+"""Zero-based place of the item in what the stage worked on."""
+
 CRUCIBLE_STAGE_NAME: Final = "crucible.stage.name"
 """Name of the stage, as written in code."""
+
+CRUCIBLE_STAGE_OUTPUT_SCHEMA: Final = "crucible.stage.output.schema"
+"""JSON object of what the stage's output is made of, by the name of the output."""
 
 CRUCIBLE_STAGE_OUTPUT_SHA256: Final = "crucible.stage.output.sha256"
 """SHA-256 of the stage's output, hexadecimal."""
 
 CRUCIBLE_STAGE_OUTPUT_SIZE: Final = "crucible.stage.output.size"
 """Size of the stage's output, in bytes."""
+
+CRUCIBLE_STAGE_REASON: Final = "crucible.stage.reason"
+"""Why the stage was skipped."""
+
+CRUCIBLE_STAGE_UNDIGESTED: Final = "crucible.stage.undigested"
+"""Inputs and outputs whose SHA-256 is not known, one line for each, `name: reason`."""
 
 CRUCIBLE_TRAINING_ACCUMULATION: Final = "crucible.training.accumulation"
 """How many batches one optimizer step is made of, where gradients are accumulated."""

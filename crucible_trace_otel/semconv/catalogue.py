@@ -42,6 +42,12 @@ def find_attribute(key: str) -> AttributeDefinition | None:
     return None
 
 
+_ARTIFACT: Final[Mapping[str, RequirementLevel]] = {
+    "crucible.artifact.name": "recommended",
+    "crucible.artifact.path": "recommended",
+    "crucible.artifact.sha256": "recommended",
+    "crucible.artifact.size": "recommended",
+}
 _CHECKPOINT: Final[Mapping[str, RequirementLevel]] = {
     "crucible.checkpoint.path": "recommended",
     "crucible.checkpoint.sha256": "recommended",
@@ -475,6 +481,31 @@ ATTRIBUTES: Final[Mapping[str, AttributeDefinition]] = {
         brief="How the ambiguity was resolved; absent while it is open.",
         stability="development",
         content=True,
+    ),
+    "crucible.artifact.name": AttributeDefinition(
+        key="crucible.artifact.name",
+        type="string",
+        brief="Name of what was made or used, where it has no path.",
+        stability="development",
+    ),
+    "crucible.artifact.path": AttributeDefinition(
+        key="crucible.artifact.path",
+        type="string",
+        brief="Where what was made or used lies.",
+        stability="development",
+    ),
+    "crucible.artifact.sha256": AttributeDefinition(
+        key="crucible.artifact.sha256",
+        type="string",
+        brief="SHA-256 of what was made or used, of a directory that of its manifest, hexadecimal.",
+        stability="development",
+    ),
+    "crucible.artifact.size": AttributeDefinition(
+        key="crucible.artifact.size",
+        type="int",
+        brief="Size of what was made or used, in bytes.",
+        stability="development",
+        unit="By",
     ),
     "crucible.chain.description": AttributeDefinition(
         key="crucible.chain.description",
@@ -1294,6 +1325,7 @@ ATTRIBUTES: Final[Mapping[str, AttributeDefinition]] = {
             "bytes",
             "type",
             "time",
+            "digest",
             "identifier",
             "measurement",
             "contradiction",
@@ -1405,6 +1437,13 @@ ATTRIBUTES: Final[Mapping[str, AttributeDefinition]] = {
         brief="Zero-based place of the stage in its pipeline.",
         stability="development",
     ),
+    "crucible.stage.input.schema": AttributeDefinition(
+        key="crucible.stage.input.schema",
+        type="string",
+        brief="JSON object of what the stage's input is made of, by the name of the input.",
+        stability="development",
+        content=True,
+    ),
     "crucible.stage.input.sha256": AttributeDefinition(
         key="crucible.stage.input.sha256",
         type="string",
@@ -1425,11 +1464,24 @@ ATTRIBUTES: Final[Mapping[str, AttributeDefinition]] = {
         stability="development",
         unit="{item}",
     ),
+    "crucible.stage.item.index": AttributeDefinition(
+        key="crucible.stage.item.index",
+        type="int",
+        brief="Zero-based place of the item in what the stage worked on.",
+        stability="development",
+    ),
     "crucible.stage.name": AttributeDefinition(
         key="crucible.stage.name",
         type="string",
         brief="Name of the stage, as written in code.",
         stability="development",
+    ),
+    "crucible.stage.output.schema": AttributeDefinition(
+        key="crucible.stage.output.schema",
+        type="string",
+        brief="JSON object of what the stage's output is made of, by the name of the output.",
+        stability="development",
+        content=True,
     ),
     "crucible.stage.output.sha256": AttributeDefinition(
         key="crucible.stage.output.sha256",
@@ -1443,6 +1495,20 @@ ATTRIBUTES: Final[Mapping[str, AttributeDefinition]] = {
         brief="Size of the stage's output, in bytes.",
         stability="development",
         unit="By",
+    ),
+    "crucible.stage.reason": AttributeDefinition(
+        key="crucible.stage.reason",
+        type="string",
+        brief="Why the stage was skipped.",
+        stability="development",
+        content=True,
+    ),
+    "crucible.stage.undigested": AttributeDefinition(
+        key="crucible.stage.undigested",
+        type="string[]",
+        brief="Inputs and outputs whose SHA-256 is not known, one line for each, `name: reason`.",
+        stability="development",
+        content=True,
     ),
     "crucible.training.accumulation": AttributeDefinition(
         key="crucible.training.accumulation",
@@ -2884,10 +2950,14 @@ SPANS: Final[Mapping[str, SpanDefinition]] = {
             "crucible.stage.index": "recommended",
             "crucible.stage.attempt": "recommended",
             "crucible.stage.cached": "recommended",
+            "crucible.stage.reason": "recommended",
             "crucible.stage.input.sha256": "recommended",
             "crucible.stage.output.sha256": "recommended",
             "crucible.stage.input.size": "recommended",
             "crucible.stage.output.size": "recommended",
+            "crucible.stage.input.schema": "recommended",
+            "crucible.stage.output.schema": "recommended",
+            "crucible.stage.undigested": "recommended",
             "crucible.stage.item.count": "recommended",
             "crucible.stage.config": "recommended",
             "crucible.training.metric": "recommended",
@@ -2909,6 +2979,16 @@ SPANS: Final[Mapping[str, SpanDefinition]] = {
         sampling_relevant=("crucible.operation.name",),
         operations=("stage",),
         boundary=Boundary(span="stage", at="interruption"),
+    ),
+    "stage_item": SpanDefinition(
+        name="stage_item",
+        type="crucible.internal.stage_item",
+        brief="One of the items that a stage works on.",
+        stability="development",
+        requirement_level="recommended",
+        attributes={**_OPERATION, "crucible.operation.name": "required", "crucible.stage.item.index": "required"},
+        sampling_relevant=("crucible.operation.name",),
+        operations=("stage",),
     ),
     "stage_started": SpanDefinition(
         name="stage_started",
@@ -3215,8 +3295,8 @@ EVENTS: Final[Mapping[str, EventDefinition]] = {
         brief="A file, model or data set was used.",
         stability="development",
         requirement_level="recommended",
-        attributes={**_EVENT, **_MODEL, **_DATASET},
-        operations=("stage", "pipeline", "training_run", "worker"),
+        attributes={**_EVENT, **_ARTIFACT, **_MODEL, **_DATASET},
+        operations=("stage", "pipeline"),
         liftable=True,
     ),
     "artifact_produced": EventDefinition(
@@ -3224,8 +3304,8 @@ EVENTS: Final[Mapping[str, EventDefinition]] = {
         brief="A file, model or data set was made.",
         stability="development",
         requirement_level="recommended",
-        attributes={**_EVENT, **_MODEL, **_DATASET},
-        operations=("stage", "pipeline", "training_run", "worker"),
+        attributes={**_EVENT, **_ARTIFACT, **_MODEL, **_DATASET},
+        operations=("stage", "pipeline"),
         liftable=True,
     ),
     "barrier_reached": EventDefinition(
@@ -3766,8 +3846,9 @@ EVENTS: Final[Mapping[str, EventDefinition]] = {
             "crucible.stage.index": "recommended",
             "crucible.stage.attempt": "recommended",
             "crucible.stage.cached": "recommended",
+            "crucible.stage.reason": "recommended",
         },
-        operations=("pipeline", "stage"),
+        operations=("stage",),
     ),
     "stage_start": EventDefinition(
         name="stage_start",

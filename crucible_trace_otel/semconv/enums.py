@@ -233,6 +233,9 @@ class RepairReason:
     TIME: Final = "time"
     """A time was missing, out of range or no count of nanoseconds, or an end lay before its start."""
 
+    DIGEST: Final = "digest"
+    """A SHA-256 was not 64 hexadecimal digits."""
+
     IDENTIFIER: Final = "identifier"
     """A trace or span id was zero, too wide or no number."""
 

@@ -145,6 +145,9 @@ STAGE: Final = "stage"
 STAGE_INTERRUPTED: Final = "stage_interrupted"
 """Zero-length marker: a stage lost its process before its end."""
 
+STAGE_ITEM: Final = "stage_item"
+"""One of the items that a stage works on."""
+
 STAGE_STARTED: Final = "stage_started"
 """Zero-length marker: a stage has started."""
 

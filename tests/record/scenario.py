@@ -27,6 +27,7 @@ RESULTS = [
     "the host's own",
     [0, 1],
     "ends",
+    PIPELINED := [3, [0, 1], [2, 4], "read", "again"],
 ]
 """What the program gives, recorded or not."""
 
@@ -78,6 +79,7 @@ def run_scenario(folder: Path) -> list[Any]:
     crucible.stage("a").start().stop()
     crucible.stage("b").start().fail("a sentence")
     results.append("ends")
+    results.append(run_pipelines(folder))
     assert _digests.drain(5)
     return results
 
@@ -100,6 +102,34 @@ def _tuned(run: crucible.TrainingRun) -> None:
             trial.record_metric(size=3)
         with study.trial({"lr": 3}) as trial:
             trial.prune("too slow")
+
+
+def run_pipelines(folder: Path) -> list[Any]:
+    """Do everything that pipelines can; the results are `PIPELINED`."""
+    failures = [OSError("no route")]
+
+    @crucible.stage("read", digest=True)
+    def read(path: Path) -> str:
+        return "read"
+
+    with crucible.pipeline("p", state=folder / "state") as pipeline:
+        with pipeline.stage("clean", after="nothing has this name", config={"a": 1}) as clean:
+            clean.record_input(folder / "a")
+            clean.record_output({"rows": [1.0, None]}, "rows")
+            clean.produce_artifact(folder / "a")
+            seen = list(clean.each([0, 1], spans=1))
+            doubled = list(clean.map(lambda number: number * 2, [1, 2], spans=1))
+            if clean.is_unchanged:
+                clean.skip("unchanged", cached=True)
+        pipeline.skip_stage("publish", reason="a dry run", after="clean")
+        pipeline.consume_artifact(crucible.Dataset("d", sha256="ab"))
+        again = ""
+        for attempt in pipeline.attempts("fetch", 3):
+            with attempt:
+                if failures:
+                    raise failures.pop()
+                again = "again"
+        return [len(seen) + 1, seen, doubled, read(folder / "a"), again]
 
 
 def _broken_off() -> list[int]:

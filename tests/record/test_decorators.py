@@ -306,3 +306,14 @@ def test_every_noun_decorates(recorded: Recording) -> None:
 
         assert work() + work() == 2
     assert len(recorded.trees()) == 8
+
+
+def test_a_decorated_stage_says_where_it_lives(recorded: Recording) -> None:
+    @crucible.stage("work")
+    def work() -> None: ...
+
+    work()
+    shown = dict(recorded.one("stage work").attributes or {})
+    assert str(shown[attr.CODE_FUNCTION_NAME]).endswith("test_a_decorated_stage_says_where_it_lives.<locals>.work")
+    assert shown[attr.CODE_FILE_PATH] == __file__
+    assert shown[attr.CODE_LINE_NUMBER] == work.__wrapped__.__code__.co_firstlineno  # type: ignore[attr-defined]

@@ -35,6 +35,7 @@ def test_a_pipeline_and_its_stages(recorded: Recording) -> None:
         attr.CRUCIBLE_STAGE_CONFIG,
         RESULT,
     )
+    of = {attr.CRUCIBLE_PIPELINE_NAME: "digits"}
     assert recorded.tree(*shown) == node(
         "pipeline digits",
         "digits",
@@ -42,6 +43,7 @@ def test_a_pipeline_and_its_stages(recorded: Recording) -> None:
             "stage load",
             "load",
             attributes={
+                **of,
                 attr.CRUCIBLE_STAGE_NAME: "load",
                 attr.CRUCIBLE_STAGE_INDEX: 0,
                 attr.CRUCIBLE_STAGE_CONFIG: '{"rows": 10, "columns": ["a", "b"]}',
@@ -51,14 +53,14 @@ def test_a_pipeline_and_its_stages(recorded: Recording) -> None:
         node(
             "stage train",
             "train",
-            node("stage inner", "inner", attributes={attr.CRUCIBLE_STAGE_NAME: "inner", RESULT: "success"}),
-            attributes={attr.CRUCIBLE_STAGE_NAME: "train", attr.CRUCIBLE_STAGE_INDEX: 1, RESULT: "success"},
+            node("stage inner", "inner", attributes={**of, attr.CRUCIBLE_STAGE_NAME: "inner", RESULT: "success"}),
+            attributes={**of, attr.CRUCIBLE_STAGE_NAME: "train", attr.CRUCIBLE_STAGE_INDEX: 1, RESULT: "success"},
             links=["depends_on: stage load: load"],
         ),
         node(
             "stage test",
             "test",
-            attributes={attr.CRUCIBLE_STAGE_NAME: "test", attr.CRUCIBLE_STAGE_INDEX: 2, RESULT: "success"},
+            attributes={**of, attr.CRUCIBLE_STAGE_NAME: "test", attr.CRUCIBLE_STAGE_INDEX: 2, RESULT: "success"},
         ),
         attributes={attr.CRUCIBLE_PIPELINE_NAME: "digits", RESULT: "success"},
     )

@@ -419,3 +419,27 @@ def test_any_trace_is_drawn_with_every_span_and_no_terminal_code(trace, show_all
     assert not [c for c in text if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u202e\u2028\x1b")]
     text.encode("utf-8")
     assert render(trace, "tree", all=show_all, ascii=True).isascii()
+
+
+def test_stages_that_were_tried_again_skipped_or_cached():
+    build = TraceBuilder()
+    retried = TraceEvent(events.STAGE_RETRIED, 0, {attr.CRUCIBLE_ABOUT: "fetch"})
+    pipeline = build.add(spans.PIPELINE, "nightly", lasts=4, events=(retried,))
+    first = build.add(spans.STAGE, "fetch", pipeline, 0, 1, status="error", status_message="OSError: no route")
+    again = {attr.CRUCIBLE_STAGE_ATTEMPT: 1, attr.CRUCIBLE_STAGE_ITEM_COUNT: 1_200}
+    build.add(spans.STAGE, "fetch", pipeline, 1, 2, attributes=again, causes=[("retried_from", first)])
+    skipped = {attr.CRUCIBLE_OPERATION_RESULT: Result.SKIP, attr.CRUCIBLE_STAGE_REASON: "the input\nis unchanged"}
+    event = TraceEvent(events.STAGE_SKIPPED, 0, {attr.CRUCIBLE_ABOUT: "clean"})
+    build.add(
+        spans.STAGE, "clean", pipeline, 3, attributes={**skipped, attr.CRUCIBLE_STAGE_CACHED: True}, events=(event,)
+    )
+    assert (
+        render(build.trace(), "tree")
+        == """\
+pipeline "nightly"  4 s
+├── stage "fetch"  1 s  ✗ OSError: no route
+├── stage "fetch"  2 s  attempt 2  1,200 items
+│     ↳ retried_from stage "fetch"
+└── stage "clean"  cached  skipped: the input is unchanged
+"""
+    )

@@ -91,17 +91,17 @@ def test_stages_run_in_order_and_are_recorded(recorded: Recording) -> None:
         node(
             "pipeline digits",
             "digits",
-            node("stage load", "load", attributes={**of_all, INDEX: 2, ATTEMPT: 0}),
+            node("stage augment", "augment", attributes={**of_all, RESULT: "skip", INDEX: 0}, events=["stage_skipped"]),
+            node("stage load", "load", attributes={**of_all, INDEX: 1, ATTEMPT: 0}),
             node(
                 "stage train",
                 "train",
                 attributes={
-                    **of_all, INDEX: 0, ATTEMPT: 0, loss: 0.5, rows: 7.0, attr.CRUCIBLE_STAGE_CONFIG: '{"rate": 0.1}',
+                    **of_all, INDEX: 2, ATTEMPT: 0, loss: 0.5, rows: 7.0, attr.CRUCIBLE_STAGE_CONFIG: '{"rate": 0.1}',
                 },
                 links=["depends_on: stage load: load"],
             ),
             attributes=of_all,
-            events=["stage_skipped"],
         ),
         attributes=experiment,
     )  # fmt: skip
@@ -125,9 +125,9 @@ def test_a_stage_that_fails_ends_the_run_and_its_exception_goes_on_unchanged(rec
         node(
             "pipeline digits",
             "digits",
+            node("stage off", "off", events=["stage_skipped"]),
             node("stage load", "load", error=error, events=["exception"]),
             error=error,
-            events=["stage_skipped"],
         ),
         error=error,
     )

@@ -115,6 +115,11 @@ def record_everything(folder) -> None:
         with pytest.raises(ValueError, match="boom"), pipeline.stage("fails"):
             raise ValueError("boom")
 
+    record_pipelines(folder)
+    record_by_areas()
+
+
+def record_by_areas() -> None:
     record_a_plan()
     record_calls_of_language_models()
     record_a_run_of_several_traces()
@@ -161,6 +166,33 @@ def record_calls_of_language_models() -> None:
         crucible.record_llm_call("m", provider="p", usage=used, prices=table, latency=1, time_to_first_token=1)
         with crucible.inference("asked") as inference:
             inference.record_usage(used, model="m", provider="p", prices=table)
+
+
+def record_pipelines(folder) -> None:
+    assert crucible.stage("abs", digest=True)(lambda number: -number)(3) == -3
+    for _ in range(2):
+        with crucible.pipeline("nightly", state=folder / "state.json") as pipeline:
+            with pipeline.stage("clean", config={"drop": 1}) as stage:
+                stage.record_input(folder / "state.json", "state", sha256="ab")
+                stage.record_input({"rows": [1, 2]}, "rows")
+                stage.record_output(object())
+                stage.produce_artifact(b"x" * 100, name="rows")
+            with pipeline.stage("each") as stage:
+                assert list(stage.each(range(3), spans=2)) == list(stage.map(abs, range(3))) == [0, 1, 2]
+            with pipeline.stage("known", after=["clean", "nothing has this name"]) as stage:
+                stage.record_input(b"unchanged")
+                stage.record_output(b"output")
+                stage.consume_artifact(b"x" * 100, name="rows")
+                if stage.is_unchanged:
+                    stage.skip("unchanged", cached=True)
+            for attempt in pipeline.attempts("fetch", 2):
+                with attempt as stage:
+                    if stage.attempt == 0:
+                        raise OSError("no route")
+            pipeline.skip_stage("publish", reason="a dry run", after="clean")
+            pipeline.consume_artifact(crucible.Dataset("d", version="1", sha256="cd", size=1, rows=2, split="test"))
+            pipeline.produce_artifact(folder / "state.json")
+            pipeline.produce_artifact(crucible.Model("m", version="1", parameters=3, sha256="0" * 64), size=9)
 
 
 def record_a_run_of_several_traces() -> None:

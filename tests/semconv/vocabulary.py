@@ -26,7 +26,7 @@ OPERATIONS = (
     | LONG
     | words(
         """
-    step_segment checkpoint_save checkpoint_load model_save model_load inference a_b_test policy_update
+    step_segment checkpoint_save checkpoint_load model_save model_load inference a_b_test policy_update stage_item
     experience_sample feedback collective barrier progress run_index hyperparameter_tuned llm_call
     """
     )
@@ -79,7 +79,7 @@ VALUE_SETS = {
     "Result": "success failure error timeout cancellation skip",
     "WindowReason": "count time abnormal layout end",
     "RepairReason": (
-        "integer surrogate cycle depth unprintable summarised on_device bytes type time identifier measurement "
+        "integer surrogate cycle depth unprintable summarised on_device bytes type time digest identifier measurement "
         "contradiction"
     ),
     "TrialState": "completed pruned failed",
@@ -126,6 +126,8 @@ _ATTRIBUTES = """
 @tuning: trials.completed trials.pruned trials.failed
 @pipeline: name id
 @stage: name id index attempt cached input.sha256 output.sha256 input.size output.size item.count config
+@stage: reason input.schema output.schema undigested item.index
+@artifact: name path sha256 size
 @deployment: strategy traffic.share replica.count target.version previous.version reason
 @ab: arms sample.counts means effect interval p_value test winner
 @inference: batch.size sampled.ratio
@@ -180,7 +182,7 @@ CONTENT = frozenset(
         """
         about run.verdict link.reason chain.description decision.text decision.reasoning decision.alternatives
         ambiguity.resolution parse.diagnostics training.stop_reason stage.config deployment.reason feedback.comment
-        experiment.hypothesis overflow
+        experiment.hypothesis overflow stage.reason stage.input.schema stage.output.schema stage.undigested
         """
     )
 )
