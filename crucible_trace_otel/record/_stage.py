@@ -127,6 +127,7 @@ class Stage(StageItems):
         super()._begin(inside)
         if self._before is not None and _pipeline(self._around()) is None:
             self._tell_retry(self, self._before)
+        self._before = None  # it would hold the one before it, and so on
         if self._call is not None:
             (args, kwargs), self._call = self._call, None
             self._take_arguments(self._signature, args, kwargs, self._digest_within)

@@ -148,6 +148,7 @@ class StageItems(StageData):
             return _ahead(executor, lambda item: executor.submit(function, item), counted)
         return _ahead(executor, lambda item: executor.submit(copy_context().run, apply, item), iter(items))
 
+    @guarded(lambda *_: _SPANS)
     def _bound_of(self, spans: Any) -> int:
         """How many spans a loop that begins may use; from now on there are items to count."""
         if self._items is None:

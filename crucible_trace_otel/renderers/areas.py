@@ -53,6 +53,7 @@ _AREAS: Final = {
     op.TRIAL: "training",
     op.PIPELINE: "pipeline",
     op.STAGE: "pipeline",
+    op.STAGE_ITEM: "pipeline",
     op.DEPLOYMENT: "deployment",
     op.MODEL_LOAD: "deployment",
     op.INFERENCE: "deployment",

@@ -237,5 +237,5 @@ def test_a_log_handler_that_raises(recorded: Recording, tmp_path: Path, monkeypa
 
 def test_the_scenario_as_it_should_be(recorded: Recording, warned: list[str], tmp_path: Path) -> None:
     assert run_scenario(tmp_path) == RESULTS
-    assert len(warned) == 2, "an unknown target and a cycle"
-    assert len(recorded.trees()) == 11
+    assert len(warned) == 4, "an unknown target, a cycle, an unknown stage and a digest that is none"
+    assert len(recorded.trees()) == 12
