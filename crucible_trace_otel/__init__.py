@@ -30,6 +30,7 @@ from crucible_trace_otel.record._files import StoredFile
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._policy import AbnormalStep, WindowPolicy
 from crucible_trace_otel.record._recorded import Recorded
+from crucible_trace_otel.record.ab_test import ABResult, ABTest, a_b_test
 from crucible_trace_otel.record.deployment import Deployment, Inference, deployment, inference
 from crucible_trace_otel.record.facts import Dataset, Model
 from crucible_trace_otel.record.pipeline import Pipeline, Stage, pipeline, stage
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from crucible_trace_otel.trace.steps import step_rows
 
 __all__ = [
+    "ABResult",
+    "ABTest",
     "AbnormalStep",
     "ConfigurationError",
     "CrucibleError",
@@ -76,6 +79,7 @@ __all__ = [
     "ValidationRun",
     "WindowPolicy",
     "__version__",
+    "a_b_test",
     "causes",
     "configure",
     "current_operation",

@@ -6,7 +6,7 @@ the same ids, and each span disturbs the user's random numbers. Nothing here tou
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from hashlib import sha256
 from random import Random
@@ -16,6 +16,7 @@ __all__ = ["entropy", "new_event_id", "requested_trace_id", "trace_id_of_run", "
 entropy = Random(os.urandom(32))  # noqa: S311 - ids need to be unique, not secret; os.urandom each time gives up the GIL
 """The generator behind every id of this process."""
 
+_NO_REQUEST = nullcontext()
 _requested: ContextVar[int | None] = ContextVar("crucible_requested_trace_id", default=None)
 
 
@@ -33,9 +34,13 @@ def trace_id_of_run(run_id: str, attempt: int = 0, part: str = "0") -> int:
     return int.from_bytes(digest[:16], "big") or 1
 
 
+def trace_id_requested(trace_id: int | None) -> AbstractContextManager[None]:
+    """Ask the id generator that `configure()` installs to give the next trace this id, where it is not None."""
+    return _NO_REQUEST if trace_id is None else _requesting(trace_id)
+
+
 @contextmanager
-def trace_id_requested(trace_id: int | None) -> Iterator[None]:
-    """Ask the id generator that `configure()` installs to give the next trace this id."""
+def _requesting(trace_id: int) -> Iterator[None]:
     token = _requested.set(trace_id)
     try:
         yield
