@@ -62,17 +62,21 @@ class Inference(Operation):
         self._within = self._of = of
         self._ratio = None if of is None else of._ratio
 
-    def _prepare(self) -> None:
-        super()._prepare()
-        self._skipped_at = 0
-        self._is_brief = False
+    def _fresh(self) -> "Self":
+        twin = super()._fresh()
+        twin._skipped_at = 0
+        twin._is_brief = False
+        return twin
 
     def start(self) -> "Self":
         """Begin, unless it is one of those that are not recorded. A second start does nothing."""
-        if self._ratio is None or self._started_at or entropy.random() < self._ratio:
+        if self._ratio is None or self._started_at or self.ended:
             self._begin(None)
         elif not self._skipped_at:
-            self._skipped_at = time.perf_counter_ns()
+            if entropy.random() < self._ratio:
+                self._begin(None)
+            else:
+                self._skipped_at = time.perf_counter_ns()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:

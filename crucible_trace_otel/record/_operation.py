@@ -44,7 +44,7 @@ _GAP_NS = 1_000  # viewers' critical paths drop spans that share a boundary
 F = TypeVar("F")
 _UNRECORDED = 1  # the start of an operation while nobody has set up a tracer provider
 _WHEN_STARTED = (
-    *("event_id", "ended", "span", "_outer", "_context", "_previous", "_parent", "_causes"),
+    *("event_id", "ended", "span", "_outer", "_context", "_left", "_previous", "_parent", "_causes"),
     *("_started_at", "_clock_offset", "_last_child_end", "_process", "late", "_parts", "_part"),
 )
 
