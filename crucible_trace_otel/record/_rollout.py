@@ -161,7 +161,8 @@ class Rollout(Operation):
         repairs: Repairs = {}
         share = share_in(repairs, _SHARE, given.get(_SHARE))
         now = {_SHARE: share, _REPLICAS: count_in(repairs, _REPLICAS, given.get(_REPLICAS))}
-        self.set(now)
+        if not self.ended:
+            self.set(now)
         attributes = {
             **{key: self._given.get(key) for key in _NAMED_BY},
             attr.CRUCIBLE_DEPLOYMENT_TARGET_VERSION: self.version,

@@ -139,7 +139,8 @@ def _means(control: Sample, candidate: Sample, level: float) -> Judgement:
     stats = _scipy_stats()
     if stats is None or len(errors) < len((control, candidate)) or not squared > 0 or not math.isfinite(squared):
         return {}
-    freedom = squared**2 / (errors[0] ** 2 / (control.count - 1) + errors[1] ** 2 / (candidate.count - 1))
+    shares = [error / squared for error in errors]
+    freedom = 1 / (shares[0] ** 2 / (control.count - 1) + shares[1] ** 2 / (candidate.count - 1))
     error = math.sqrt(squared)
     effect = candidate.mean - control.mean
     margin = float(stats.t.ppf((1 + level) / 2, freedom)) * error

@@ -205,6 +205,7 @@ def test_a_model_from_its_run_to_its_use(recorded: Recording, tmp_path: Path) ->
             saved = run.save_model(path, write=write, version="3")
         with crucible.deployment("api", environment="staging", version="3") as deployment:
             assert deployment.load_model(path, read=read).value == WORDS
+            digests_done()
             with crucible.stage("serve"), crucible.inference("one image", batch_size=32):
                 pass
         with deployment.inference("late", depends_on=saved):
