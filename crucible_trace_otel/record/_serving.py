@@ -106,7 +106,6 @@ def _facts(file: FileOperation) -> dict[str, Any]:
     known = {
         attr.CRUCIBLE_MODEL_PATH: file._path or None,
         attr.CRUCIBLE_MODEL_SHA256: digest.sha256,
-        attr.CRUCIBLE_MODEL_SIZE: digest.size,
         attr.CRUCIBLE_MODEL_CHANGED: digest.changed,
         attr.CRUCIBLE_MODEL_DIGEST_MISMATCH: file.is_mismatch or None,
     }
