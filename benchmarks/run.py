@@ -21,6 +21,7 @@ import training
 from encoding import encoding
 from recording import recording
 from sending import Sent, sending
+from serving import serving
 from starting import starting
 from timing import Comparison
 from unrecorded import sampled_out, unconfigured
@@ -91,7 +92,7 @@ def main() -> int:
             figures = loops.loops(directory, given.steps, given.many)
             if not given.training:
                 recorded, counts = recording(directory / "journal")
-                results += recorded
+                results += [*recorded, *serving(directory)]
         except ValueError as error:
             print(f"What was recorded is not complete: {error}.", file=sys.stderr)
             return 1

@@ -32,6 +32,7 @@ from crucible_trace_otel.record._launchers import ProcessRank
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._policy import AbnormalStep, WindowPolicy
 from crucible_trace_otel.record._recorded import Recorded
+from crucible_trace_otel.record.ab_test import ABResult, ABTest, a_b_test
 from crucible_trace_otel.record.deployment import Deployment, Inference, deployment, inference
 from crucible_trace_otel.record.distributed import Barrier, Collective, barrier, collective
 from crucible_trace_otel.record.experiment import Experiment, experiment
@@ -70,6 +71,8 @@ if TYPE_CHECKING:
     from crucible_trace_otel.trace.usage import usage
 
 __all__ = [
+    "ABResult",
+    "ABTest",
     "AbnormalStep",
     "Attempt",
     "Attempts",
@@ -114,6 +117,7 @@ __all__ = [
     "ValidationRun",
     "WindowPolicy",
     "__version__",
+    "a_b_test",
     "barrier",
     "causes",
     "child_environment",

@@ -145,7 +145,7 @@ class UsageSum:
         """The sum of one call."""
         tokens = {name: getattr(usage, name) or 0 for name in _KINDS}
         costs = {} if cost is None else {currency or "": cost}
-        return cls(1, **tokens, uncounted=not usage.is_known, unpriced=cost is None, costs=costs)
+        return cls(1, **tokens, uncounted=int(not usage.is_known), unpriced=int(cost is None), costs=costs)
 
     def __add__(self, other: "UsageSum") -> "UsageSum":
         if not isinstance(other, UsageSum):

@@ -5,7 +5,7 @@
     operations      _operation -> _context (what is around it), _links (causes), _failure (how it ended)
                     _calls (decorators), _recorded (what a verb returns), _late (what comes after the end)
                     _moments (what happens at once); _guard (nothing raises)
-    values          _values (anything as an attribute), _doubles (metrics), _ids
+    values          _values (anything as an attribute), _unexpected (what cannot be), _doubles (metrics), _ids
     other signals   _event_log (log records), _metrics; _tracer (which provider)
     the rooms       reasoning, pipeline, experiment, deployment; training, validation, tuning, history
                     facts (data set, model, ...)
@@ -24,11 +24,13 @@
                     _keeping (where rows survive), _held (scalars on an accelerator), _living (who is open)
     where time goes _timed -> _measures (phases, waiting), _tracking (loops over a loader), _progress (bars)
     checkpoints     _checkpoints, _resuming -> _sidecar (what it says), _sidecar_files (where it lies)
-                    _files (any saving and loading) -> _digests, _manifest (of a directory)
+                    _files (any saving and loading) -> _digests, _manifest (of a directory); _saving (what a run saves)
     pipelines       pipeline -> _stage -> _attempts (tried again), _stage_order (by name)
                     _artifacts.ArtifactVerbs < Pipeline; ArtifactVerbs < _stage_data.StageData
                     < _stage_items.StageItems < Stage
                     _data (now or soon) -> _contents (digests), _schema, _tables; _stage_memory -> _state_file
+    a deployment    deployment -> _rollout (what becomes of it), _serving (what it serves), _inference
+                    ab_test -> _statistics
     start and end   _code, _hardware (what it runs on), _conclusion -> _verdict; _parts (a run larger than a trace)
     an old run      history -> _history_rows
 """

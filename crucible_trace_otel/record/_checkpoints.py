@@ -2,26 +2,21 @@
 
 import os
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
-from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from crucible_trace_otel.record._digests import FileDigest
 from crucible_trace_otel.record._doubles import metric_attributes
-from crucible_trace_otel.record._files import FileOperation, Origin, StoredFile, as_text, saved_at
+from crucible_trace_otel.record._files import FileOperation, StoredFile, as_text, saved_at
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._late import is_kept
 from crucible_trace_otel.record._links import LinkTargets
 from crucible_trace_otel.record._operation import emit_event
-from crucible_trace_otel.record._sidecar import FAR, Sidecar
-from crucible_trace_otel.record._sidecar_files import complete_sidecar, read_sidecar, remove_sidecar, write_sidecar
+from crucible_trace_otel.record._saving import RunSave
+from crucible_trace_otel.record._sidecar import Sidecar
+from crucible_trace_otel.record._sidecar_files import read_sidecar, remove_sidecar
 from crucible_trace_otel.record._steps import Training
 from crucible_trace_otel.record._values import printable
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
-
-if TYPE_CHECKING:
-    from crucible_trace_otel.record.training import TrainingRun
 
 __all__ = ["CheckpointLoad", "CheckpointSave", "Checkpoints"]
 
@@ -34,70 +29,11 @@ class _CheckpointFile(FileOperation):
     mismatch_key = attr.CRUCIBLE_CHECKPOINT_DIGEST_MISMATCH
 
 
-class CheckpointSave(_CheckpointFile):
+class CheckpointSave(_CheckpointFile, RunSave):
     """Writing a checkpoint."""
 
     operation_name = spans.CHECKPOINT_SAVE
-    saves = True
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        attributes: Mapping[str, Any],
-        metrics: Any,
-        depends_on: LinkTargets | None,
-        run: "TrainingRun",
-        *,
-        has_sidecar: bool,
-    ) -> None:
-        named = metric_attributes(metrics, attr.CRUCIBLE_CHECKPOINT_METRIC_TEMPLATE)
-        super().__init__(path, {**attributes, **named}, depends_on, run)
-        self._run = run
-        self._metrics = metrics
-        self._has_sidecar = has_sidecar
-
-    @guarded(lambda *_: nothing)
-    def _written(self, at_ns: int) -> Callable[[FileDigest], None]:
-        """Leave the sidecar at once, for the process may be killed; it gets its digest when that is known."""
-        if not self._path:
-            return nothing
-        if not self._has_sidecar:
-            remove_sidecar(self._path)
-            return nothing
-        sidecar = self._sidecar(at_ns)
-        if not write_sidecar(
-            self._path, sidecar, "has no sidecar, so that no other process can go on from it as this run"
-        ):
-            remove_sidecar(self._path)  # one of an earlier checkpoint would say what is not so
-            return nothing
-
-        def complete(_: FileDigest) -> None:
-            if self._digest.sha256 is not None:
-                complete_sidecar(self._path, sidecar, self._digest)
-
-        return complete
-
-    def _sidecar(self, at_ns: int) -> Sidecar:
-        run = self._run
-        moment = datetime.fromtimestamp(at_ns / 1e9, timezone.utc)
-        best = self._given.get(attr.CRUCIBLE_CHECKPOINT_BEST)
-        return Sidecar(
-            run_id=run.run_id,
-            run_name=run.about,
-            attempt=run.attempt,
-            attempts=run.attempt + 1,
-            run_trace_id=f"{run.span_context.trace_id:032x}",
-            run_span_id=f"{run.span_context.span_id:016x}",
-            run_event_id=run.event_id,
-            trace_id=f"{self.span_context.trace_id:032x}",
-            span_id=f"{self.span_context.span_id:016x}",
-            event_id=self.event_id,
-            saved_at=moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            step=_count(self._given.get(attr.CRUCIBLE_CHECKPOINT_STEP)),
-            epoch=_count(self._given.get(attr.CRUCIBLE_CHECKPOINT_EPOCH)),
-            best=None if best is None else bool(best),
-            metrics=_numbers(self._metrics),
-        )
+    without_sidecar = "has no sidecar, so that no other process can go on from it as this run"
 
 
 class CheckpointLoad(_CheckpointFile):
@@ -106,14 +42,8 @@ class CheckpointLoad(_CheckpointFile):
     operation_name = spans.CHECKPOINT_LOAD
     saves = False
 
-    def _origin(self) -> Origin | None:
-        """As this process saved it, or, where the sidecar says that another did since, as that one."""
-        known = super()._origin()
-        sidecar = read_sidecar(self._path) if self._path else None
-        if sidecar is None or (known is not None and known.saving.event_id == sidecar.event_id):
-            return known
-        self.set(_said_by(sidecar))
-        return Origin(sidecar.saving(self._path), lambda: sidecar.digest)
+    def _said_by(self, sidecar: Sidecar) -> dict[str, Any]:
+        return _said_by(sidecar)
 
 
 class Checkpoints(Training):
@@ -152,12 +82,16 @@ class Checkpoints(Training):
             What later records can depend on. An exception of `write` is recorded and goes on unchanged.
         """
         run = self._run
+        step = run._last_step if step is None else step
+        epoch = run._last_epoch if epoch is None else epoch
         attributes = {
-            attr.CRUCIBLE_CHECKPOINT_STEP: run._last_step if step is None else step,
-            attr.CRUCIBLE_CHECKPOINT_EPOCH: run._last_epoch if epoch is None else epoch,
+            attr.CRUCIBLE_CHECKPOINT_STEP: step,
+            attr.CRUCIBLE_CHECKPOINT_EPOCH: epoch,
             attr.CRUCIBLE_CHECKPOINT_BEST: best,
+            **metric_attributes(metrics, attr.CRUCIBLE_CHECKPOINT_METRIC_TEMPLATE),
         }
-        return CheckpointSave(path, attributes, metrics, depends_on, run, has_sidecar=bool(sidecar)).perform(write)
+        said = {"step": step, "epoch": epoch, "best": best, "metrics": metrics} if sidecar else None
+        return CheckpointSave(path, attributes, depends_on, run, said).perform(write)
 
     @forgiving
     def load_checkpoint(self, path: str | os.PathLike[str], *, read: Callable[[Any], Any] | None = None) -> StoredFile:
@@ -220,23 +154,3 @@ def _said_by(sidecar: Sidecar) -> dict[str, Any]:
         attr.CRUCIBLE_CHECKPOINT_EPOCH: sidecar.epoch,
         attr.CRUCIBLE_CHECKPOINT_BEST: sidecar.best,
     }
-
-
-def _count(given: Any) -> int | None:
-    """`given` where it is a number of steps or epochs; what a sidecar cannot hold is left out."""
-    try:
-        number = index(given)
-    except TypeError:
-        return None
-    return number if 0 <= number < FAR else None
-
-
-@guarded(lambda _: dict[str, float]())
-def _numbers(metrics: Any) -> dict[str, float]:
-    """Of the metrics those that are numbers."""
-    found: dict[str, float] = {}
-    for name, value in metrics.items() if isinstance(metrics, Mapping) else ():
-        number = value.item() if hasattr(value, "item") and getattr(value, "shape", None) == () else value
-        if isinstance(number, (int, float)) and not isinstance(number, bool):
-            found[printable(name)] = float(number)
-    return found

@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 _CURRENT = context_api.create_key("crucible-operation")
+(_SPAN,) = trace_api.set_span_in_context(trace_api.INVALID_SPAN, Context())  # the key that OpenTelemetry has for it
 _LONGEST = 8_192
 
 
@@ -49,13 +50,13 @@ def operation_in(context: Context) -> "Operation | None":
 
 def context_of(operation: "Operation", base: Context) -> Context:
     """`base` with `operation` and its span as what is current."""
-    return trace_api.set_span_in_context(operation.span, context_api.set_value(_CURRENT, operation, base))
+    return Context({**base, _CURRENT: operation, _SPAN: operation.span})
 
 
 def living_context(leaving: "Operation | None" = None, here: Context | None = None) -> Context:
     """The current context, or the one around it where its operation has ended elsewhere, as callbacks make it."""
     here = context_api.get_current() if here is None else here
-    while (operation := operation_in(here)) is not None and here is operation._context:
+    while (operation := operation_in(here)) is not None and here is (operation._context or operation._left()):
         if not operation.ended and operation is not leaving:
             break
         here = operation._previous or Context()

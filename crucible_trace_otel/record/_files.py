@@ -11,8 +11,10 @@ from opentelemetry.trace import SpanContext
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._digests import FileDigest, digest_later
 from crucible_trace_otel.record._guard import guarded, nothing
-from crucible_trace_otel.record._links import Linkable, LinkTargets
+from crucible_trace_otel.record._links import Linkable, Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation
+from crucible_trace_otel.record._sidecar import Sidecar
+from crucible_trace_otel.record._sidecar_files import read_sidecar
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.semconv.enums import LinkType
@@ -20,7 +22,18 @@ from crucible_trace_otel.semconv.enums import LinkType
 if TYPE_CHECKING:
     import threading
 
-__all__ = ["FileOperation", "ModelLoad", "ModelSave", "Origin", "StoredFile", "as_text", "saved_at"]
+__all__ = [
+    "FileOperation",
+    "ModelFile",
+    "ModelLoad",
+    "Origin",
+    "StoredFile",
+    "as_text",
+    "origin_in",
+    "origin_of",
+    "saved_at",
+    "saved_with",
+]
 
 _MOST_REMEMBERED = 1_000
 _saved: OrderedDict[str, "FileOperation"] = OrderedDict()
@@ -67,6 +80,12 @@ class Origin:
     saving: Linkable
     digest: Callable[[], FileDigest]
     """What it was then."""
+    run: Linkable | None = None
+    """The training run that saved it."""
+    model: tuple[str | None, str | None] = (None, None)
+    """Name and version of the model."""
+    sidecar: Sidecar | None = None
+    """Where it is known from that: another process saved it."""
 
 
 def _without_digest(operation: "FileOperation") -> None:
@@ -90,13 +109,23 @@ class FileOperation(Operation):
         attributes: Mapping[str, Any],
         depends_on: LinkTargets | None = None,
         within: Operation | None = None,
+        links: Links | None = None,
     ) -> None:
-        super().__init__(path, attributes={self.path_key: path, **attributes}, depends_on=depends_on)
+        super().__init__(path, attributes={self.path_key: path, **attributes}, depends_on=depends_on, links=links)
         self.path = path
         self._path = as_text(path)
         self._within = within
         self._digest = FileDigest()
         self._digested: threading.Event | None = None
+        self.origin: Origin | None = None
+        """How what was loaded had been saved, where that is known."""
+        self.is_mismatch = False
+        """Whether what was loaded is known not to be that."""
+
+    @property
+    def made_by(self) -> Linkable | None:
+        """The training run whose file it is, where it is of one."""
+        return None
 
     def perform(self, action: Callable[[Any], Any] | None) -> StoredFile:
         """Do it: call `action` with the path, if one is given, and let its exception go on."""
@@ -124,7 +153,9 @@ class FileOperation(Operation):
             return
         ended_at = self._now_ns()
         self._leave()
-        origin = None if self.saves else self._origin()
+        origin = self.origin = None if self.saves else origin_of(self._path)
+        if origin is not None and origin.sidecar is not None:
+            self.set(self._said_by(origin.sidecar))
         if origin is not None:
             self.link(LinkType.PRODUCED_BY, origin.saving)
         if self.saves and self._path:
@@ -144,16 +175,16 @@ class FileOperation(Operation):
                 }
             )
             if origin is not None and _differs(digest, origin.digest()):
+                self.is_mismatch = True
                 self.set({self.mismatch_key: True})
                 warn_once(f"mismatch {self._path}", f"{self.about} is not what was saved there: its digest differs.")
-            self._stop_at(ended_at)
+            self._finish(None, ended_at)
 
         self._digested = digest_later(self._path, done, self._written(ended_at))
 
-    def _origin(self) -> Origin | None:
-        """How what is loaded was saved, where that is known; for the rooms to add to."""
-        saved = saved_at(self._path)
-        return None if saved is None else Origin(saved, lambda: saved._digest_within(0))
+    def _said_by(self, sidecar: Sidecar) -> dict[str, Any]:  # noqa: ARG002 - for the rooms
+        """Attributes from the sidecar of what another process saved; for the rooms to override."""
+        return {}
 
     def _written(self, at_ns: int) -> Callable[[FileDigest], None]:  # noqa: ARG002 - for the rooms
         """The file is there. What this returns is called on another thread with its digest; for rooms to override."""
@@ -164,7 +195,9 @@ class FileOperation(Operation):
         return not self.saves or saved_at(self._path) in (None, self)
 
 
-class _ModelFile(FileOperation):
+class ModelFile(FileOperation):
+    """Writing or reading a model."""
+
     path_key = attr.CRUCIBLE_MODEL_PATH
     size_key = attr.CRUCIBLE_MODEL_SIZE
     sha256_key = attr.CRUCIBLE_MODEL_SHA256
@@ -172,18 +205,40 @@ class _ModelFile(FileOperation):
     mismatch_key = attr.CRUCIBLE_MODEL_DIGEST_MISMATCH
 
 
-class ModelSave(_ModelFile):
-    """Writing a model."""
-
-    operation_name = spans.MODEL_SAVE
-    saves = True
+def _unknown(_: str) -> Origin | None:
+    """The fallback where it could not be found out."""
+    return None
 
 
-class ModelLoad(_ModelFile):
+class ModelLoad(ModelFile):
     """Reading a model."""
 
     operation_name = spans.MODEL_LOAD
     saves = False
+
+
+@guarded(_unknown)
+def origin_of(path: str) -> Origin | None:
+    """How what lies at `path` was saved: by this process, or by another, where the sidecar says that it did since."""
+    saved = saved_at(path)
+    sidecar = read_sidecar(path) if path else None
+    if sidecar is not None and (saved is None or saved.event_id != sidecar.event_id):
+        model = sidecar.model_name, sidecar.model_version
+        return Origin(sidecar.saving(path), lambda: sidecar.digest, sidecar.run(), model, sidecar)
+    return None if saved is None else origin_in(saved)
+
+
+def saved_with(sha256: str) -> Origin | None:
+    """How the file of that digest was saved, where this process saved it."""
+    found = (saved for saved in reversed(list(_saved.values())) if saved._digest.sha256 == sha256)
+    saved = next(found, None)
+    return None if saved is None else origin_in(saved)
+
+
+def origin_in(saved: FileOperation) -> Origin:
+    """What `saved`, of this process, saved."""
+    name, version = (saved._given.get(key) for key in (attr.CRUCIBLE_MODEL_NAME, attr.CRUCIBLE_MODEL_VERSION))
+    return Origin(saved, lambda: saved._digest_within(0), saved.made_by, (name, version))
 
 
 def saved_at(path: str) -> FileOperation | None:

@@ -55,6 +55,8 @@ def forgiving(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if len(args) <= positional and known.issuperset(kwargs):
+            return function(*args, **kwargs)
         for name in () if known.issuperset(kwargs) else kwargs.keys() - known:
             called = _called(function, args)
             warn_once(f"{called} {name}", f"{called}() takes no {name!r}: it was left out. It takes {takes}.")

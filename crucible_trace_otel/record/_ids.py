@@ -6,7 +6,7 @@ the same ids, and each span disturbs the user's random numbers. Nothing here tou
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from hashlib import sha256
 from random import Random
@@ -54,12 +54,18 @@ def trace_id_of_run(run_id: str, attempt: int = 0, part: str = "0") -> int:
     return ids_of_run(run_id, attempt, part).trace_id or 1
 
 
-_requested: ContextVar[RunIds] = ContextVar("crucible_requested_ids", default=RunIds())  # noqa: B039 - it is a tuple
+_ANY = RunIds()
+_NO_REQUEST = nullcontext()
+_requested: ContextVar[RunIds] = ContextVar("crucible_requested_ids", default=_ANY)
+
+
+def ids_requested(ids: RunIds) -> AbstractContextManager[None]:
+    """Ask the id generator that `configure()` installs to give the next span, and a trace it begins, these ids."""
+    return _NO_REQUEST if ids == _ANY else _requesting(ids)
 
 
 @contextmanager
-def ids_requested(ids: RunIds) -> Iterator[None]:
-    """Ask the id generator that `configure()` installs to give the next span, and a trace it begins, these ids."""
+def _requesting(ids: RunIds) -> Iterator[None]:
     token = _requested.set(ids)
     try:
         yield

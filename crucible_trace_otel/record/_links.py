@@ -6,7 +6,7 @@ it starts from.
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import Any, Protocol, TypeAlias
 
@@ -25,6 +25,7 @@ __all__ = [
     "Linkable",
     "Links",
     "causes_of",
+    "is_known",
     "links_with",
     "may_link",
     "remember",
@@ -90,6 +91,11 @@ def remember(record: Linkable, causes: "Causes") -> None:
             _known.popitem(last=False)
 
 
+def is_known(event_id: str) -> bool:
+    """Whether a record of that id is remembered."""
+    return event_id in _known
+
+
 @dataclass(slots=True)
 class Causes:
     """The causal links of one record, as OpenTelemetry links and as the attributes that mirror them."""
@@ -101,6 +107,10 @@ class Causes:
     targets: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     cycle: list[str] = field(default_factory=list)
+
+    def copy(self) -> "Causes":
+        """The same, to add to."""
+        return Causes(*(list(getattr(self, each.name)) for each in fields(self)))
 
     def attributes(self) -> dict[str, Any]:
         """The mirror: three parallel arrays, and what could not be linked."""

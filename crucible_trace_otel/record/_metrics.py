@@ -4,6 +4,7 @@ Through OpenTelemetry's metrics API, which is imported by who sets a meter provi
 """
 
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["WindowMeter", "measure_call", "measure_event", "measure_span", "use_meter_provider"]
 
 _API = "opentelemetry.metrics._internal"
+_BY_ENVIRONMENT = "OTEL_PYTHON_METER_PROVIDER" in os.environ  # it makes one when it is first asked for
 _SECOND_NS = 1_000_000_000
 _WORTH_A_MEASUREMENT_NS = 400_000  # the SDK takes some 4 us for one: a hundredth of the step
 _NOWHERE = Context()
@@ -90,7 +92,7 @@ def _meters() -> "_Meters | None":
     if _configured:
         return _meters_of(_configured[0])
     api = sys.modules.get(_API)  # who sets a provider up has imported it
-    if api is None:
+    if api is None or (getattr(api, "_METER_PROVIDER", api) is None and not _BY_ENVIRONMENT):
         return None
     provider = api.get_meter_provider()
     return None if isinstance(provider, getattr(api, "_ProxyMeterProvider", ())) else _meters_of(provider)
@@ -220,8 +222,10 @@ def measure_span(operation: str, span: Span, duration_ns: int) -> None:
         duration_ns: How long it took.
     """
     meters = _meters()
+    if meters is None:
+        return
     attributes: Mapping[str, Any] | None = getattr(span, "attributes", None)  # none where it was not recorded
-    if meters is None or not attributes:
+    if not attributes:
         return
     context = trace_api.set_span_in_context(span)
     for name, value, given in _measured(operation, attributes, duration_ns):

@@ -145,17 +145,20 @@ class ModelCall(Operation):
             provider: Who offers it.
             **details: `latency` and `time_to_first_token` in seconds, `cost`, `response_id`, ...: `AnswerDetails`.
         """
-        if not self.ended and not self.is_recording:
-            return
         known = {"usage": usage, "model": model, "provider": provider, **details}
         told = {name: value for name, value in known.items() if value is not None}
         if self.ended:
             self.set(charge_of({"usage": None, **told}).attributes)
             return
         self._details = {"usage": None, **self._details, **told}
+        if self.is_recording:
+            self.set(self._charged())
+
+    def _charged(self) -> dict[str, Any]:
+        """What is told of the call so far, as attributes."""
         charge = self._charge = charge_of(self._details)
         self._repairs |= charge.repairs
-        self.set(charge.attributes)
+        return dict(charge.attributes)
 
     @guarded(nothing)
     def first_token(self) -> None:
@@ -172,7 +175,7 @@ class ModelCall(Operation):
     def _account(self, outcome: "Outcome") -> None:
         """Add the call to what is around it, unless calls inside it were: then those are what it took."""
         charge = self._charge
-        if charge is None or self._inside is not None:
+        if charge is None or self._spent is not None:
             return
         add_to(self.outer, charge.sum)
         seconds = (self._now_ns() - self._started_at) / 1e9 if charge.latency is None else charge.latency

@@ -7,14 +7,14 @@ Everything in `record/` is built from two things here, `Operation` (something wi
 import copy
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanContext, Status, StatusCode
+from opentelemetry.trace import Link, Span, SpanContext, Status, StatusCode, Tracer
 
 from crucible_trace_otel._interruption import is_from_handler
 from crucible_trace_otel.record._calls import traced
@@ -30,7 +30,7 @@ from crucible_trace_otel.record._process import process_facts
 from crucible_trace_otel.record._recorded import Judged
 from crucible_trace_otel.record._sums import summed_up
 from crucible_trace_otel.record._tracer import current_tracer
-from crucible_trace_otel.record._values import Repairs, clean, one_line
+from crucible_trace_otel.record._values import AttributeValue, Cleaned, Repairs, clean, one_line
 from crucible_trace_otel.semconv import attributes as attr
 
 __all__ = ["GAP_NS", "Operation", "emit_event"]
@@ -47,8 +47,8 @@ F = TypeVar("F")
 R = TypeVar("R")
 _UNRECORDED = 1  # the start of an operation while nobody has set up a tracer provider
 _WHEN_STARTED = (
-    *("event_id", "ended", "span", "_outer", "_context", "_previous", "_parent", "_causes"),
-    *("_started_at", "_clock_offset", "_last_child_end", "_process", "late", "_parts", "_part", "_inside"),
+    *("event_id", "ended", "span", "_outer", "_context", "_left", "_previous", "_parent", "_causes"),
+    *("_started_at", "_clock_offset", "_last_child_end", "_process", "late", "_parts", "_part", "_spent"),
 )
 
 
@@ -77,11 +77,12 @@ class Operation(Judged):
     _outer: "Operation | None" = None
     _context: Context | None = None
     _previous: Context | None = None
+    _left: "Callable[[], Context | None]" = nothing  # what `_context` was, where that is not kept
     _parent = trace_api.INVALID_SPAN_CONTEXT
     _causes: Causes
     _parts: "RunParts | None" = None  # of the training run it is inside of, or is
     _part: "RunPart | None" = None
-    _inside: Any = None  # the sum of the calls of language models inside it, see `_sums`
+    _spent: Any = None  # the sum of the calls of language models inside it, see `_sums`
     _started_at = _clock_offset = _last_child_end = _process = late = 0
 
     def __init__(
@@ -160,10 +161,6 @@ class Operation(Judged):
         """End well. A second end does nothing."""
         self._finish(None)
 
-    def _stop_at(self, time_ns: int) -> None:
-        """End well, at a time that has passed."""
-        self._finish(None, time_ns)
-
     def fail(self, error: BaseException | str) -> None:
         """End with an error: an exception, or a sentence where there is none."""
         self._finish("it failed without saying why" if error is None else error)
@@ -184,9 +181,13 @@ class Operation(Judged):
     def set(self, attributes: Mapping[str, Any]) -> None:
         """Set convention attributes, coerced; a None is left out."""
         if self.span.is_recording() and self._is_here():
-            self.span.set_attributes(clean(attributes, self._repairs))
+            self._set_cleaned(clean(attributes, self._repairs))
         elif self.ended:
             emit_event(self, "", attributes)
+
+    def _set_cleaned(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Set attributes that OpenTelemetry can carry as they are."""
+        self.span.set_attributes(attributes)
 
     @guarded(nothing)
     def link(self, link_type: str, target: LinkTarget) -> None:
@@ -224,6 +225,10 @@ class Operation(Judged):
     def _before_end(self) -> None:
         """Set what is known only at the end; for the rooms to override."""
 
+    def _causes_at_start(self) -> Causes:
+        """Its causal links, for the rooms to override."""
+        return causes_of(self.event_id, None, self._depends_on, self._links)
+
     def _wanted_ids(self) -> RunIds:
         """The ids it wants, that of the trace where it is a root; for the rooms to override."""
         return RunIds()
@@ -253,7 +258,7 @@ class Operation(Judged):
         self._process = os.getpid()
         base, self._part, placed = self._place(base)
         self.event_id = new_event_id()
-        self._causes = causes_of(self.event_id, None, self._depends_on, self._links)
+        self._causes = self._causes_at_start()
         self._started_at = self._start_clock()
         at_start = self._on_start()
         self._inherited = {**(self._outer._inherited if self._outer else process_facts()), **self._inherits}
@@ -265,31 +270,31 @@ class Operation(Judged):
             **self._given,
             **at_start,
             **placed,
-            **self._causes.attributes(),
         }
         self._parent = trace_api.get_current_span(base).get_span_context()
         ids = self._wanted_ids()
+        links = [link for link in self._causes.links if may_link(link.context, self._parent, ids.trace_id)]
         with ids_requested(ids):
-            self.span = tracer.start_span(
-                self._span_name,
-                base,
-                attributes=clean(attributes, self._repairs),
-                links=[link for link in self._causes.links if may_link(link.context, self._parent, ids.trace_id)],
-                start_time=self._started_at,
-            )
+            cleaned = clean(attributes, self._repairs) | self._causes.attributes()
+            inside_it = self._open(tracer, base, cleaned, links)
         if self._part is not None:
             self._part.enter()
         remember(self, self._causes)
-        self._context = context_of(self, base)
         if inside is None:
-            context_api.attach(self._context)
+            context_api.attach(inside_it)
+
+    def _open(self, tracer: Tracer, base: Context, attributes: Cleaned, links: Sequence[Link]) -> Context:
+        """Start its span in `base`, and make the context for what lies inside."""
+        began = self._started_at
+        self.span = tracer.start_span(self._span_name, base, attributes=attributes, links=links, start_time=began)
+        self._context = context_of(self, base)
+        return self._context
 
     @guarded(nothing)
     def _finish(self, error: BaseException | str | None, at_ns: int | None = None) -> None:
-        if self.ended or not self._started_at:
-            return
         if self._started_at == _UNRECORDED:
             self.ended = True
+        if self.ended or not self._started_at:
             return
         for left, at in self._abandoned:
             left._finish(error, at)

@@ -1,7 +1,8 @@
-"""The sidecar of a checkpoint: a small file beside it that says which run saved it, and when.
+"""The sidecar of a checkpoint or model: a small file beside it that says which run saved it, and when.
 
 `digits.npz` has `digits.npz.crucible.json`. With it another process, on another machine and without a server, goes on
-from the checkpoint as the same run, also when the one that saved it was killed. Anybody may have written what is read:
+from the checkpoint as the same run, also when the one that saved it was killed, and a deployment of the model is linked
+to the run that made it. Anybody may have written what is read:
 each value is looked at. The schema is described in docs/checkpoints.md.
 """
 
@@ -20,12 +21,13 @@ from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record._values import one_line, printable
 from crucible_trace_otel.semconv import spans
 
-__all__ = ["FAR", "MOST_BYTES", "Sidecar", "decode", "encode"]
+__all__ = ["FAR", "LONGEST", "MOST_BYTES", "Sidecar", "decode", "encode"]
 
 VERSION: Final = 1
 """Rises when an older reader would misunderstand; further names do not raise it."""
 MOST_BYTES: Final = 64 * 1024
-_LONGEST = 1_024
+LONGEST: Final = 1_024
+"""Characters of a text that it may hold."""
 FAR: Final = 2**62
 """Above every number of steps, epochs or bytes that it may hold."""
 _NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -33,7 +35,7 @@ _NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sidecar:
-    """What is known about a saved checkpoint."""
+    """What is known about a saved checkpoint or model."""
 
     run_id: str
     attempt: int
@@ -45,12 +47,16 @@ class Sidecar:
     run_span_id: str
     run_event_id: str
     trace_id: str
-    """With `span_id` and `event_id`: the `checkpoint_save` span."""
+    """With `span_id` and `event_id`: the `checkpoint_save` or `model_save` span."""
     span_id: str
     event_id: str
     saved_at: str
     """ISO 8601 in UTC."""
+    saved_by: str = spans.CHECKPOINT_SAVE
+    """The name of that span's operation."""
     run_name: str = ""
+    model_name: str | None = None
+    model_version: str | None = None
     step: int | None = None
     """The last step it holds."""
     epoch: int | None = None
@@ -64,13 +70,13 @@ class Sidecar:
 
     @property
     def digest(self) -> FileDigest:
-        """What the checkpoint was when it was saved."""
+        """What was saved."""
         return FileDigest(self.size, self.sha256)
 
     def saving(self, path: str) -> Recorded:
-        """The span that saved the checkpoint at `path`, to link to."""
+        """The span that saved what lies at `path`, to link to."""
         context = _context(self.trace_id, self.span_id)
-        return Recorded(self.event_id, context, spans.CHECKPOINT_SAVE, one_line(path))
+        return Recorded(self.event_id, context, self.saved_by, one_line(path))
 
     def run(self) -> Recorded:
         """The span of the attempt that saved it, to link to."""
@@ -139,7 +145,7 @@ def _refuse(constant: str) -> None:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= _LONGEST and printable(value) == value
+    return isinstance(value, str) and 0 < len(value) <= LONGEST and printable(value) == value
 
 
 def _is_hex(digits: int) -> Callable[[Any], bool]:
@@ -171,7 +177,9 @@ def _number(said: Any) -> float | None:
 
 _IS_RIGHT: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("run_id", "saved_at"), _is_text),
+    "saved_by": lambda value: value in (spans.CHECKPOINT_SAVE, spans.MODEL_SAVE),
     "run_name": lambda value: value == "" or _is_text(value),
+    **dict.fromkeys(("model_name", "model_version"), _is_text),
     **dict.fromkeys(("run_trace_id", "run_event_id", "trace_id", "event_id"), _is_hex(32)),
     **dict.fromkeys(("run_span_id", "span_id"), _is_hex(16)),
     **dict.fromkeys(("attempt", "attempts", "step", "epoch", "size"), _is_count),
@@ -179,4 +187,6 @@ _IS_RIGHT: dict[str, Callable[[Any], bool]] = {
     "sha256": lambda value: isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value)),
     "metrics": _are_metrics,
 }
-_MAY_BE_ABSENT = {"run_name", "step", "epoch", "best", "size", "sha256", "metrics"}
+_MAY_BE_ABSENT = {
+    *("saved_by", "run_name", "model_name", "model_version", "step", "epoch", "best", "size", "sha256", "metrics"),
+}

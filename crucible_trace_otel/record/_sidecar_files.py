@@ -21,12 +21,12 @@ _writing = threading.RLock()  # a signal handler may save a checkpoint while one
 
 
 def sidecar_path(path: str) -> str:
-    """Where the sidecar of the checkpoint at `path` lies: beside the file itself where `path` is a link to it."""
+    """Where the sidecar of what was saved at `path` lies: beside the file itself where `path` is a link to it."""
     return os.path.realpath(path) + SIDECAR
 
 
 def read_sidecar(path: str) -> Sidecar | None:
-    """The sidecar of the checkpoint at `path`; None where there is none, or, with one warning, none to be used."""
+    """The sidecar of what was saved at `path`; None where there is none, or, with one warning, none to be used."""
     try:
         place = sidecar_path(path)
         # Not blocking, for a pipe without a writer; and what lies beside a checkpoint does not lead elsewhere.
@@ -54,12 +54,12 @@ def write_sidecar(
     still: Callable[[], bool] = lambda: True,
     is_durable: bool = False,
 ) -> bool:
-    """Put `sidecar` beside the checkpoint at `path`, in the place of an older one. Never raises.
+    """Put `sidecar` beside what was saved at `path`, in the place of an older one. Never raises.
 
     Args:
-        path: Of the checkpoint; where there is none, nothing is written.
+        path: Of the checkpoint or model; where there is none, nothing is written.
         sidecar: What to say.
-        otherwise: What one warning says of the checkpoint where it cannot be written.
+        otherwise: What one warning says of that where it cannot be written.
         still: Whether it is still to be written, asked when all is ready.
         is_durable: Whether it must outlast a power cut; it outlasts the process in any case.
 

@@ -91,7 +91,7 @@ class StageItems(StageData):
         super()._prepare()
         self._items: _Items | None = None
         """None before the first loop."""
-        self._left: list[tuple[int, int, int, int]] = []
+        self._beyond: list[tuple[int, int, int, int]] = []
         """The item without a span at which a loop was left: index, beginning, end, and how many spans there may be."""
 
     @forgiving
@@ -196,14 +196,14 @@ class StageItems(StageData):
     def _settle(self) -> None:
         """End what a loop left behind when it was broken off: it is known now that no exception did it."""
         super()._settle()
-        if self._left:
-            self._left.clear()
+        if self._beyond:
+            self._beyond.clear()
 
     @guarded(nothing)
     def _settle_data(self, error: BaseException | str | None) -> None:
         """Tell how many items there were, and of the one that failed."""
         super()._settle_data(error)
-        left, self._left = self._left, []
+        left, self._beyond = self._beyond, []
         if left and isinstance(error, BaseException):
             abandoned, self._abandoned = self._abandoned, []
             for operation, at in abandoned:
@@ -267,7 +267,7 @@ class _Loop(Iterator[T]):
             self._span._abandon()
             self._span = None
         elif not self._stage.ended:
-            self._stage._left.append((self._index, self._began_at, self._stage._now_ns(), self._most))
+            self._stage._beyond.append((self._index, self._began_at, self._stage._now_ns(), self._most))
         self._index = -1
 
 

@@ -24,10 +24,10 @@ _lock = threading.Lock()
 def add_to(operation: "Operation | None", amount: "UsageSum") -> None:
     """Add `amount` to the sum of `operation`, or where that has ended, of the nearest one around it that has not."""
     with _lock:
-        while operation is not None and (operation.ended or operation._inside is _HANDED_ON):
+        while operation is not None and (operation.ended or operation._spent is _HANDED_ON):
             operation = operation.outer
         if operation is not None:
-            operation._inside = amount if operation._inside is None else operation._inside + amount
+            operation._spent = amount if operation._spent is None else operation._spent + amount
 
 
 def _unknown(_: object) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def _unknown(_: object) -> dict[str, Any]:
 def summed_up(operation: "Operation") -> dict[str, Any]:
     """The sum of what lies inside `operation`, which ends, as attributes; from now on it belongs to what is around."""
     with _lock:
-        inside, operation._inside = operation._inside, _HANDED_ON
+        inside, operation._spent = operation._spent, _HANDED_ON
     if inside is None or inside is _HANDED_ON:
         return {}
     add_to(operation.outer, inside)

@@ -1,48 +1,63 @@
-"""Deployments: a model is loaded and serves.
+"""Deployments: a model is brought into service, compared, promoted or taken back.
 
-with crucible.deployment("digits-api", environment="staging", model=saved) as deployment:
+with crucible.deployment("digits-api", environment="staging", version="2", previous="1", model=saved) as deployment:
     model = deployment.load_model("digits.npz", read=load).value
+    deployment.start_canary(0.05)
     with deployment.inference(batch_size=32):
         model.predict(images)
+    deployment.promote_canary(depends_on=validation, reason="as accurate, and faster")
 """
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+from opentelemetry.trace import SpanContext
+
+from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._context import current_operation
-from crucible_trace_otel.record._files import ModelLoad, StoredFile, saved_at
+from crucible_trace_otel.record._failure import Outcome
+from crucible_trace_otel.record._files import ModelLoad, StoredFile
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
-from crucible_trace_otel.record._links import Links, LinkTarget, LinkTargets, links_with
-from crucible_trace_otel.record._model_calls import ModelCall
+from crucible_trace_otel.record._inference import Inference
+from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, links_with
+from crucible_trace_otel.record._living import Living
 from crucible_trace_otel.record._online import LearnsOnline
+from crucible_trace_otel.record._rollout import Rollout, version_and_record
+from crucible_trace_otel.record._serving import Served, served_by, served_file
+from crucible_trace_otel.record._unexpected import count_in, member_in, share_in
+from crucible_trace_otel.record._values import Cleaned, Repairs, clean, printable
+from crucible_trace_otel.record.ab_test import ABTest
+from crucible_trace_otel.record.facts import Model
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
-from crucible_trace_otel.semconv.enums import LinkType
+from crucible_trace_otel.semconv.enums import DeploymentStrategy, LinkType, Result
 
 __all__ = ["Deployment", "Inference", "deployment", "inference"]
 
-
-class Inference(ModelCall):
-    """One use of a served model."""
-
-    operation_name = spans.INFERENCE
-
-    def __init__(
-        self,
-        about: object = "inference",
-        *,
-        of: "Deployment | None" = None,
-        batch_size: int | None = None,
-        depends_on: LinkTargets | None = None,
-        links: Links | None = None,
-    ) -> None:
-        attributes = {attr.CRUCIBLE_INFERENCE_BATCH_SIZE: batch_size}
-        super().__init__(about, attributes=attributes, depends_on=depends_on, links=links)
-        self._within = of
+_PLAN = (
+    attr.CRUCIBLE_DEPLOYMENT_STRATEGY,
+    attr.CRUCIBLE_DEPLOYMENT_REPLICA_COUNT,
+    attr.CRUCIBLE_DEPLOYMENT_TRAFFIC_SHARE,
+)
+_SUCCEEDED, _FAILED = "succeeded", "failed"
+_started: "Living[Deployment]" = Living()
 
 
-class Deployment(LearnsOnline):
+class _EachInference(NamedTuple):
+    """What is the same for all inferences of a deployment."""
+
+    said: dict[str, Any]
+    """What they say of the deployment and its model."""
+    links: Links
+    causes: Causes
+    linked: list[tuple[SpanContext, dict[str, Any]]]
+    """The links of their spans: the SDK makes a `Link` dearer to use again than to make anew."""
+    attributes: Cleaned
+    """All attributes that they have in common, as OpenTelemetry carries them."""
+
+
+class Deployment(Rollout, LearnsOnline):
     """A model brought into service."""
 
     operation_name = spans.DEPLOYMENT
@@ -53,40 +68,72 @@ class Deployment(LearnsOnline):
         *,
         environment: str | None = None,
         version: str | None = None,
-        model: LinkTarget | None = None,
+        strategy: str | None = None,
+        replicas: int | None = None,
+        traffic_share: float | None = None,
+        previous: LinkTarget | None = None,
+        model: LinkTarget | Model | os.PathLike[str] | None = None,
+        id: str | None = None,  # noqa: A002 - OpenTelemetry's word for it
+        reason: str | None = None,
+        evaluated_by: LinkTargets | None = None,
+        inference_ratio: float | None = None,
         depends_on: LinkTargets | None = None,
         links: Links | None = None,
     ) -> None:
+        self._marked: Repairs = {}
+        self.version = None if version is None else printable(version)
+        self.previous = previous
+        self._served = served_by(model, self._marked)
+        self._ratio = _ratio(self._marked, inference_ratio)
         attributes = {
             attr.DEPLOYMENT_NAME: name,
+            attr.DEPLOYMENT_ID: id,
             attr.DEPLOYMENT_ENVIRONMENT_NAME: environment,
-            attr.CRUCIBLE_DEPLOYMENT_TARGET_VERSION: version,
-            attr.CRUCIBLE_MODEL_NAME: model if isinstance(model, str) else None,
+            attr.CRUCIBLE_DEPLOYMENT_TARGET_VERSION: self.version,
+            attr.CRUCIBLE_DEPLOYMENT_REASON: reason,
+            attr.CRUCIBLE_INFERENCE_SAMPLED_RATIO: self._ratio,
+            **self._served.attributes,
+            **_plan(self._marked, strategy, replicas, traffic_share),
         }
-        model = None if isinstance(model, str) else model
-        serves = {} if model is None else {LinkType.SERVES: model}
-        super().__init__(name, attributes=attributes, depends_on=depends_on, links=links_with(serves, links))
-        self.model = model
-        """What it serves; a model it loads takes this place."""
+        before, own = _causes(self._served, previous, evaluated_by)
+        attributes[attr.CRUCIBLE_DEPLOYMENT_PREVIOUS_VERSION] = before
+        super().__init__(name, attributes=attributes, depends_on=depends_on, links=links_with(own, links))
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._repairs |= self._marked
+        self._each: _EachInference | None = None
+
+    @property
+    def model(self) -> LinkTarget | None:
+        """What saved the model that it serves, if that is known; a model it loads takes this place."""
+        return self._served.target
 
     @forgiving
     def load_model(self, path: str | os.PathLike[str], *, read: Callable[[Any], Any] | None = None) -> StoredFile:
-        """Record that the model was loaded; the deployment is linked to the saved file it serves, if that is known.
+        """Record that the model was loaded, with the time it took, its size and its digest.
+
+        Where the file was saved by this package, here or in another process, the deployment is linked to the saving
+        (`serves`) and to its training run (`deployed_from`), and a digest that is not the one of then is marked.
 
         Args:
-            path: Its file.
+            path: Its file, or its directory where it has several files.
             read: Called with `path` to read it; the result is the returned object's `.value`.
         """
         loaded = ModelLoad(path, {}, within=self).perform(read)
-        self._serve(loaded.path)
+        self._serve(loaded)
         return loaded
 
     @guarded(nothing)
-    def _serve(self, path: str) -> None:
-        saved = saved_at(path)
-        if saved is not None and saved.event_id != getattr(self.model, "event_id", None):
-            self.model = saved
-            self.link(LinkType.SERVES, saved)
+    def _serve(self, loaded: StoredFile) -> None:
+        """From now on it serves what was loaded."""
+        before, self._served = self._served, served_file(loaded)
+        linked = {getattr(target, "event_id", target) for target in before.links().values()}
+        for link_type, target in self._served.links().items():
+            if target.event_id not in linked:
+                self.link(link_type, target)
+        self._each = None
+        self.set(self._served.attributes)
 
     @forgiving
     def inference(
@@ -98,8 +145,122 @@ class Deployment(LearnsOnline):
         links: Links | None = None,
     ) -> Inference:
         """One use of the served model: see `crucible.inference`."""
-        serves = {} if self.model is None else {LinkType.SERVES: self.model}
-        return Inference(about, of=self, batch_size=batch_size, depends_on=depends_on, links=links_with(serves, links))
+        return Inference(
+            about,
+            of=self,
+            batch_size=batch_size,
+            depends_on=depends_on,
+            links=links,
+        )
+
+    @forgiving
+    def a_b_test(
+        self,
+        name: str,
+        *,
+        metric: str | None = None,
+        higher_is_better: bool | None = None,
+        control: str | None = None,
+        confidence_level: float = 0.95,
+        depends_on: LinkTargets | None = None,
+        links: Links | None = None,
+    ) -> ABTest:
+        """A comparison with another version in service: see `crucible.a_b_test`."""
+        return ABTest(
+            name,
+            of=self,
+            metric=metric,
+            higher_is_better=higher_is_better,
+            control=control,
+            confidence_level=confidence_level,
+            depends_on=depends_on,
+            links=links,
+        )
+
+    def _each_inference(self) -> _EachInference:
+        """What all its inferences have in common, put together once."""
+        if self._each is None:
+            said = {
+                attr.DEPLOYMENT_NAME: self._given.get(attr.DEPLOYMENT_NAME),
+                attr.CRUCIBLE_INFERENCE_SAMPLED_RATIO: self._ratio,
+                **self._served.carried(),
+            }
+            links = {} if self.model is None else {LinkType.SERVES: self.model}
+            causes = causes_of("", links=links)
+            common = clean({attr.CRUCIBLE_OPERATION_NAME: spans.INFERENCE, **said}) | causes.attributes()
+            linked = [(link.context, dict(link.attributes or {})) for link in causes.links]
+            self._each = _EachInference(said, links, causes, linked, common)
+        return self._each
+
+    def _on_start(self) -> dict[str, Any]:
+        is_overlapping = self._overlaps()
+        _started.add(self)
+        return {attr.CRUCIBLE_DEPLOYMENT_OVERLAPPING: is_overlapping or None}
+
+    @guarded(lambda _: False)
+    def _overlaps(self) -> bool:
+        """Whether another one of its name is open; a canary beside the one it takes over from is as it should be."""
+        place = (self.about, self._given.get(attr.DEPLOYMENT_ENVIRONMENT_NAME))
+        others = [each for each in _started if each is not self and each._is_open_at(place)]
+        if all(each is self.previous or each.previous is self for each in others):
+            return False
+        warn_once(
+            f"deployments {self.about}",
+            f"Two deployments of {self.about!r} are open at once: both are recorded, the later one is marked. "
+            "One that takes over from another says so with previous=.",
+        )
+        return True
+
+    def _is_open_at(self, place: tuple[str, Any]) -> bool:
+        here = (self.about, self._given.get(attr.DEPLOYMENT_ENVIRONMENT_NAME))
+        return here == place and self.is_recording and self._is_here()
+
+    def _state(self, outcome: Outcome) -> dict[str, Any]:
+        """Whether it succeeded: not where it ended with an error, nor where it was taken back."""
+        if outcome.is_error:
+            return {attr.DEPLOYMENT_STATUS: _FAILED}
+        if self._is_taken_back:
+            return {attr.DEPLOYMENT_STATUS: _FAILED, attr.CRUCIBLE_OPERATION_RESULT: Result.FAILURE}
+        return {attr.DEPLOYMENT_STATUS: _SUCCEEDED} if outcome.result == Result.SUCCESS else {}
+
+    def _before_end(self) -> None:
+        """By now the digest of a large model is known."""
+        self.set(self._served.now())
+
+
+@guarded(lambda _, *given: dict(zip(_PLAN, given, strict=True)))
+def _plan(marked: Repairs, strategy: Any, replicas: Any, traffic_share: Any) -> dict[str, Any]:
+    """How it takes over."""
+    return {
+        _PLAN[0]: member_in(marked, _PLAN[0], strategy, DeploymentStrategy),
+        _PLAN[1]: count_in(marked, _PLAN[1], replicas),
+        _PLAN[2]: share_in(marked, _PLAN[2], traffic_share),
+    }
+
+
+def _no_causes(*_: Any) -> tuple[str | None, dict[str, Any]]:
+    """The fallback where they could not be told."""
+    return None, {}
+
+
+@guarded(_no_causes)
+def _causes(served: Served, previous: Any, evaluated_by: Any) -> tuple[str | None, dict[str, Any]]:
+    """The version it takes over from, and its links."""
+    before, replaced = version_and_record(previous)
+    links = {**served.links(), LinkType.REPLACES: replaced, LinkType.EVALUATED_BY: evaluated_by}
+    return before, {link_type: target for link_type, target in links.items() if target is not None}
+
+
+def _all(*_: Any) -> float | None:
+    """The fallback for the share of inferences that are recorded."""
+    return None
+
+
+@guarded(_all)
+def _ratio(marked: Repairs, given: Any) -> float | None:
+    """The share of inferences that are recorded: all of them (None) where it is not given, or cannot be one."""
+    ratio = share_in(marked, attr.CRUCIBLE_INFERENCE_SAMPLED_RATIO, given)
+    return ratio if ratio is not None and 0.0 <= ratio <= 1.0 else None
 
 
 @forgiving
@@ -108,7 +269,15 @@ def deployment(
     *,
     environment: str | None = None,
     version: str | None = None,
-    model: LinkTarget | None = None,
+    strategy: str | None = None,
+    replicas: int | None = None,
+    traffic_share: float | None = None,
+    previous: LinkTarget | None = None,
+    model: LinkTarget | Model | os.PathLike[str] | None = None,
+    id: str | None = None,  # noqa: A002 - OpenTelemetry's word for it
+    reason: str | None = None,
+    evaluated_by: LinkTargets | None = None,
+    inference_ratio: float | None = None,
     depends_on: LinkTargets | None = None,
     links: Links | None = None,
 ) -> Deployment:
@@ -118,11 +287,36 @@ def deployment(
         name: The service it brings the model into.
         environment: Where: `staging`, `production`.
         version: The version that serves from now on.
-        model: The saved model or checkpoint it serves, or only its name.
+        strategy: How it takes over: `canary`, `blue_green`, `rolling`, `a_b`, `direct`.
+        replicas: How many serve.
+        traffic_share: The share of the traffic that it gets, from 0 to 1.
+        previous: The deployment that it takes over from, or only its version.
+        model: What it serves: what saved or loaded it, its path, a `Model` with its digest, or only its name.
+        id: Of this deployment, as the tool that deploys calls it.
+        reason: Why it is deployed.
+        evaluated_by: The validations that judged what it serves.
+        inference_ratio: The share of its inferences that are recorded, from 0 to 1; all when not given. Those that fail
+            are recorded in any case. It is drawn for each inference; what is recorded inside of one that is not
+            recorded lies below the deployment.
         depends_on: Records it rests on.
         links: Other causal links: link type to its target or targets.
     """
-    return Deployment(name, environment=environment, version=version, model=model, depends_on=depends_on, links=links)
+    return Deployment(
+        name,
+        environment=environment,
+        version=version,
+        strategy=strategy,
+        replicas=replicas,
+        traffic_share=traffic_share,
+        previous=previous,
+        model=model,
+        id=id,
+        reason=reason,
+        evaluated_by=evaluated_by,
+        inference_ratio=inference_ratio,
+        depends_on=depends_on,
+        links=links,
+    )
 
 
 @guarded(lambda *_, **__: Inference())
@@ -145,6 +339,10 @@ def inference(
     serving = current_operation()
     while serving is not None and not isinstance(serving, Deployment):
         serving = serving.outer
-    if serving is not None:
-        return serving.inference(about, batch_size=batch_size, depends_on=depends_on, links=links)
-    return Inference(about, batch_size=batch_size, depends_on=depends_on, links=links)
+    return Inference(
+        about,
+        of=serving,
+        batch_size=batch_size,
+        depends_on=depends_on,
+        links=links,
+    )

@@ -20,7 +20,15 @@ from crucible_trace_otel.record._guard import guarded
 from crucible_trace_otel.record._values import as_json, printable, with_template
 from crucible_trace_otel.semconv import attributes as attr
 
-__all__ = ["Dataset", "Model", "dataset_attributes", "flattened", "hyperparameter_attributes", "run_facts"]
+__all__ = [
+    "Dataset",
+    "Model",
+    "dataset_attributes",
+    "flattened",
+    "hyperparameter_attributes",
+    "model_attributes",
+    "run_facts",
+]
 
 _MOST_HYPERPARAMETERS = 32  # of the 128 attributes that an SDK span keeps by default
 _MOST_LEAVES = 1_000
@@ -73,7 +81,7 @@ def run_facts(hyperparameters: Any, dataset: Any, model: Any, seed: Any, accumul
         attr.CRUCIBLE_TRAINING_SEED: seed,
         attr.CRUCIBLE_TRAINING_ACCUMULATION: accumulation,
         **dataset_attributes(dataset),
-        **_model_attributes(model),
+        **model_attributes(model),
         **hyperparameter_attributes(hyperparameters),
     }
 
@@ -94,7 +102,7 @@ def dataset_attributes(given: Any) -> dict[str, Any]:
 
 
 @guarded(lambda given: {attr.CRUCIBLE_MODEL_NAME: given})
-def _model_attributes(given: Any) -> dict[str, Any]:
+def model_attributes(given: Any) -> dict[str, Any]:
     """The attributes of a `Model`, or of a model of which only the name is given."""
     if not isinstance(given, Model):
         return {attr.CRUCIBLE_MODEL_NAME: given}

@@ -157,7 +157,7 @@ class Pipeline(ArtifactVerbs):
         skipped = Stage(name, of=self, config=config, after=after, depends_on=depends_on, links=links).start()
         skipped._is_skipped = True
         skipped._tell_skip(reason, cached=cached, time_ns=skipped._started_at)
-        skipped._stop_at(skipped._started_at)
+        skipped._finish(None, skipped._started_at)
         return skipped
 
     def _on_start(self) -> dict[str, Any]:

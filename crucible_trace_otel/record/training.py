@@ -19,7 +19,7 @@ from crucible_trace_otel.record._attempt import Attempt
 from crucible_trace_otel.record._checkpoints import Checkpoints
 from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._failure import Outcome
-from crucible_trace_otel.record._files import ModelSave, StoredFile
+from crucible_trace_otel.record._files import StoredFile
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._living import Living
@@ -28,6 +28,7 @@ from crucible_trace_otel.record._operation import emit_event
 from crucible_trace_otel.record._parts import RunParts
 from crucible_trace_otel.record._policy import WindowPolicy, policy_of
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
+from crucible_trace_otel.record._saving import ModelSave
 from crucible_trace_otel.record._steps import Training, short
 from crucible_trace_otel.record._totals import StepTotals
 from crucible_trace_otel.record._values import printable, with_template
@@ -35,7 +36,7 @@ from crucible_trace_otel.record._windows import StepWindows
 from crucible_trace_otel.record.facts import Dataset, Model, run_facts
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
-from crucible_trace_otel.semconv.enums import Result, RunState
+from crucible_trace_otel.semconv.enums import LinkType, Result, RunState
 
 __all__ = ["Epoch", "TrainingRun", "training_run"]
 
@@ -163,21 +164,34 @@ class TrainingRun(Checkpoints, Attempt):
         name: str | None = None,
         version: str | None = None,
         depends_on: LinkTargets | None = None,
+        evaluated_by: LinkTargets | None = None,
+        sidecar: bool = True,
     ) -> StoredFile:
         """Record the finished model with its size, SHA-256 and the time it took to write.
 
+        A small file `<path>.crucible.json` beside it lets a deployment in another process know it again, and this run.
+
         Args:
-            path: Its file.
+            path: Its file, or its directory where it has several files.
             write: Called with `path` to write it. Without it, the file was written before this call.
             name: What the model is called; the run's model when not given.
             version: Which version of it this is.
             depends_on: Records it rests on, such as the checkpoint it was taken from.
+            evaluated_by: The validations that judged it.
+            sidecar: Whether the file beside it is written; without, one of an earlier model there is removed.
         """
         attributes = {
             attr.CRUCIBLE_MODEL_NAME: name if name is not None else self._given.get(attr.CRUCIBLE_MODEL_NAME),
             attr.CRUCIBLE_MODEL_VERSION: None if version is None else printable(version),
         }
-        return ModelSave(path, attributes, depends_on, self).perform(write)
+        said = {
+            "model_name": attributes[attr.CRUCIBLE_MODEL_NAME],
+            "model_version": version,
+            "step": self._last_step,
+            "epoch": self._last_epoch,
+        }
+        links = None if evaluated_by is None else {LinkType.EVALUATED_BY: evaluated_by}
+        return ModelSave(path, attributes, depends_on, self, said if sidecar else None, links).perform(write)
 
     @guarded(nothing)
     def stop_early(

@@ -37,16 +37,35 @@ CRUCIBLE_ABOUT: Final = "crucible.about"
 """One line of at most 120 characters that says what happened, for people who look at a viewer."""
 
 CRUCIBLE_AB_ARMS: Final = "crucible.ab.arms"
-"""Names of the compared arms."""
+"""Names of the compared arms, the control first."""
+
+CRUCIBLE_AB_CONFIDENCE_LEVEL: Final = "crucible.ab.confidence.level"
+"""Confidence level of the interval, from 0 to 1; the winner is told at one minus it."""
 
 CRUCIBLE_AB_EFFECT: Final = "crucible.ab.effect"
-"""Estimated effect of the candidate against the control."""
+"""Estimated effect: mean of the candidate minus mean of the control.
+
+Its sign says nothing of good or bad: of a duration a positive effect is a slowdown. See
+`crucible.ab.higher_is_better` and `crucible.ab.improvement`.
+"""
+
+CRUCIBLE_AB_HIGHER_IS_BETTER: Final = "crucible.ab.higher_is_better"
+"""Whether a higher mean is the better one; absent where nobody has said so."""
+
+CRUCIBLE_AB_IMPROVEMENT: Final = "crucible.ab.improvement"
+"""How much better the candidate is: the effect, its sign turned where lower is better.
+
+Negative where the candidate is worse. Absent where nobody has said which direction is better.
+"""
 
 CRUCIBLE_AB_INTERVAL: Final = "crucible.ab.interval"
 """Lower and upper bound of the confidence interval of the effect."""
 
 CRUCIBLE_AB_MEANS: Final = "crucible.ab.means"
 """Mean of each arm, parallel to `crucible.ab.arms`."""
+
+CRUCIBLE_AB_METRIC: Final = "crucible.ab.metric"
+"""What is compared."""
 
 CRUCIBLE_AB_P_VALUE: Final = "crucible.ab.p_value"
 """Probability of an effect at least this large if there were none."""
@@ -213,6 +232,9 @@ CRUCIBLE_DEPENDENCY_TYPES: Final = "crucible.dependency.types"
 CRUCIBLE_DEPENDENCY_UNKNOWN: Final = "crucible.dependency.unknown"
 """Event ids that `depends_on`, `parent` or `links` named and nothing had recorded."""
 
+CRUCIBLE_DEPLOYMENT_OVERLAPPING: Final = "crucible.deployment.overlapping"
+"""True when another deployment of this name, which it does not take over from, was open in the process."""
+
 CRUCIBLE_DEPLOYMENT_PREVIOUS_VERSION: Final = "crucible.deployment.previous.version"
 """Version that served before."""
 
@@ -337,7 +359,10 @@ CRUCIBLE_INFERENCE_BATCH_SIZE: Final = "crucible.inference.batch.size"
 """How many inputs one inference handled."""
 
 CRUCIBLE_INFERENCE_SAMPLED_RATIO: Final = "crucible.inference.sampled.ratio"
-"""Share of the inferences that are recorded, from 0 to 1."""
+"""Share of the inferences that are recorded, from 0 to 1: each recorded one stands for 1 / ratio.
+
+Those that fail are all recorded, so that the ratio is 1 on them.
+"""
 
 CRUCIBLE_INTEGRITY_PREVIOUS_SHA256: Final = "crucible.integrity.previous_sha256"
 """SHA-256 of the record before, hexadecimal."""

@@ -147,6 +147,9 @@ class LinkType:
     DEPLOYED_FROM: Final = "deployed_from"
     """The deployment comes from the linked run or pipeline."""
 
+    REPLACES: Final = "replaces"
+    """The deployment takes over from the linked one."""
+
     ROLLED_BACK_TO: Final = "rolled_back_to"
     """The deployment went back to the linked one."""
 
@@ -229,6 +232,11 @@ class RepairReason:
 
     TYPE: Final = "type"
     """A name or key was no text and became text, or a number was none."""
+
+    UNEXPECTED: Final = "unexpected"
+    """The value is none that the key is for, such as a share above 1. It stands as it was given, or is left out where
+    it has another type.
+    """
 
     TIME: Final = "time"
     """A time was missing, out of range or no count of nanoseconds, or an end lay before its start."""

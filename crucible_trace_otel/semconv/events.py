@@ -37,7 +37,10 @@ In a window the columns are `batch.index`, `batch.size`, `loss` and what else wa
 """
 
 CANARY_PROMOTED: Final = "canary_promoted"
-"""The canary got more, or all, of the traffic."""
+"""The canary got more, or all, of the traffic.
+
+The event form is met on import of traces written by others; this package records a short span.
+"""
 
 CHECKPOINT_DELETED: Final = "checkpoint_deleted"
 """A checkpoint was removed."""
@@ -73,7 +76,10 @@ DEPLOYMENT_INITIATED: Final = "deployment_initiated"
 """A deployment started."""
 
 DEPLOYMENT_ROLLBACK: Final = "deployment_rollback"
-"""The deployment was taken back."""
+"""The deployment was taken back.
+
+The event form is met on import of traces written by others; this package records a short span.
+"""
 
 DEPLOYMENT_STARTED: Final = "deployment_started"
 """A deployment started, under its older name.
@@ -163,7 +169,10 @@ In a window the columns are `reward` and what else was given; its steps are thos
 """
 
 SERVING_STARTED: Final = "serving_started"
-"""The deployment answers requests."""
+"""The deployment answers requests.
+
+The event form is met on import of traces written by others; this package records a short span.
+"""
 
 STAGE_COMPLETE: Final = "stage_complete"
 """A stage ended, under the name that another recorder uses."""

@@ -19,7 +19,11 @@ CRUCIBLE_FEEDBACK_SCORE: Final = "crucible.feedback.score"
 """Scores given as feedback."""
 
 CRUCIBLE_INFERENCE_DURATION: Final = "crucible.inference.duration"
-"""Duration of inferences."""
+"""Duration of the inferences that are recorded.
+
+Where not all are recorded, each series has the ratio: its count divided by it is what it stands for. Of those that
+fail all are recorded, so that their ratio is 1.
+"""
 
 CRUCIBLE_LLM_CALL_DURATION: Final = "crucible.llm.call.duration"
 """Duration of calls of a language model.

@@ -15,6 +15,15 @@ A_B_TEST: Final = "a_b_test"
 BARRIER: Final = "barrier"
 """Waiting until every process has come this far."""
 
+CANARY_PROMOTED: Final = "canary_promoted"
+"""The canary got more, or all, of the traffic."""
+
+CANARY_REJECTED: Final = "canary_rejected"
+"""The canary was not promoted: it gets no more traffic."""
+
+CANARY_STARTED: Final = "canary_started"
+"""The canary got its first share of the traffic."""
+
 CHECKPOINT_LOAD: Final = "checkpoint_load"
 """A checkpoint was read."""
 
@@ -35,6 +44,9 @@ DEPLOYMENT: Final = "deployment"
 
 DEPLOYMENT_INTERRUPTED: Final = "deployment_interrupted"
 """Zero-length marker: a deployment lost its process before its end."""
+
+DEPLOYMENT_ROLLBACK: Final = "deployment_rollback"
+"""The deployment was taken back."""
 
 DEPLOYMENT_STARTED: Final = "deployment_started"
 """Zero-length marker: a deployment has started."""
@@ -138,6 +150,9 @@ RUN_PART_INTERRUPTED: Final = "run_part_interrupted"
 
 RUN_PART_STARTED: Final = "run_part_started"
 """Zero-length marker: a run goes on in another trace."""
+
+SERVING_STARTED: Final = "serving_started"
+"""The deployment answers requests."""
 
 STAGE: Final = "stage"
 """One execution of a stage."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ERROR = ValueError("the host's own")
 RESULTS = [
+    "the host's own",
     "saved",
     b"weights",
     "saved",
@@ -67,7 +68,9 @@ def run_scenario(folder: Path) -> list[Any]:
                 model = run.save_model(path, write=write)
             stage.link("depends_on", saved)
             stage.link("depends_on", stage)
-        with crucible.deployment("d", model=saved) as deployment:
+        with crucible.deployment("c", model=path, strategy="odd", previous="1", inference_ratio=0) as canary:
+            results.append(_served(canary, path))
+        with crucible.deployment("d", model=saved, previous=canary) as deployment:
             results += [saved.value, loaded.value, model.value]
             results.append(deployment.load_model(path, read=lambda given: given.read_bytes()).value)
             with crucible.inference(batch_size=3), deployment.inference():
@@ -82,6 +85,32 @@ def run_scenario(folder: Path) -> list[Any]:
     results.append(run_pipelines(folder))
     assert _digests.drain(5)
     return results
+
+
+def _served(canary: crucible.Deployment, path: Path) -> str:
+    canary.start_serving(replicas=-1)
+    canary.start_canary(2)
+    with crucible.deployment("c", model=crucible.Model("m", sha256="x")) as other, other.inference() as inference:
+        inference.record_usage({"input": 3})
+        inference.link("depends_on", canary)
+    with canary.a_b_test("t", higher_is_better=True) as test:
+        test.record_arm("a", [True, False, None] * 20)
+        test.record_arm("b", successes=30, trials=60)
+        test.record_arm("b", successes=3, trials=2)
+    with crucible.a_b_test("u", confidence_level=2) as test:
+        test.record_arm("a", [1.0, 2.0])
+        test.record_arm("b", size=3, mean=2, deviation=1)
+        test.record_result(interval=[2, 1])
+    canary.promote_canary(depends_on=test)
+    canary.reject_canary()
+    canary.roll_back(caused_by=test)
+    with canary.inference():
+        pass
+    try:
+        with canary.inference():
+            raise ERROR
+    except ValueError as error:
+        return str(error)
 
 
 def _measured(run: crucible.TrainingRun, epoch: crucible.Epoch) -> list[Any]:

@@ -27,15 +27,16 @@ if TYPE_CHECKING:
 
 SURFACE = {
     *crucible.__all__,
-    *("__init__", "start", "_start_inside", "stop", "_stop_at", "fail", "__enter__", "__exit__", "__call__"),
+    *("__init__", "start", "_start_inside", "stop", "fail", "__enter__", "__exit__", "__call__"),
     *("epoch", "epochs", "__iter__", "__next__", "stage", "inference", "save_checkpoint", "load_checkpoint"),
+    "a_b_test",
     *("save_model", "load_model", "perform", "digest", "_prepare", "_open_windows", "_fresh", "_result", "traced"),
     *("record_step", "step_recorder", "track", "validation_run", "trial", "__len__", "_bar"),
 }
 """What the user calls, and what makes an operation: nothing here but calls of what is broken below."""
 FORGIVING = {
     *("stage", "inference", "save_checkpoint", "load_checkpoint", "save_model", "load_model"),
-    *("track", "validation_run", "tuning_study", "trial", "attempts", "skip_stage"),
+    *("track", "validation_run", "tuning_study", "trial", "attempts", "skip_stage", "a_b_test"),
 }
 OF_PIPELINES = {
     *("_artifacts", "_attempts", "_contents", "_data", "_schema", "_stage_data", "_stage_items", "_stage_memory"),
@@ -237,5 +238,5 @@ def test_a_log_handler_that_raises(recorded: Recording, tmp_path: Path, monkeypa
 
 def test_the_scenario_as_it_should_be(recorded: Recording, warned: list[str], tmp_path: Path) -> None:
     assert run_scenario(tmp_path) == RESULTS
-    assert len(warned) == 4, "an unknown target, a cycle, an unknown stage and a digest that is none"
+    assert len(warned) == 13, "an unknown target, a cycle, an unknown stage, a digest that is none, nine of deployments"
     assert len(recorded.trees()) == 12

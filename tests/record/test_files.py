@@ -205,6 +205,7 @@ def test_a_model_from_its_run_to_its_use(recorded: Recording, tmp_path: Path) ->
             saved = run.save_model(path, write=write, version="3")
         with crucible.deployment("api", environment="staging", version="3") as deployment:
             assert deployment.load_model(path, read=read).value == WORDS
+            digests_done()
             with crucible.stage("serve"), crucible.inference("one image", batch_size=32):
                 pass
         with deployment.inference("late", depends_on=saved):
@@ -222,6 +223,7 @@ def test_a_model_from_its_run_to_its_use(recorded: Recording, tmp_path: Path) ->
         attr.CRUCIBLE_INFERENCE_BATCH_SIZE,
     )
     model = f"model_save: {path}"
+    served = {shown[0]: "softmax", shown[1]: "3", shown[3]: "api"}
     assert recorded.tree(*shown).inside == [
         node(
             "training_run",
@@ -240,12 +242,12 @@ def test_a_model_from_its_run_to_its_use(recorded: Recording, tmp_path: Path) ->
             node(
                 "stage serve",
                 "serve",
-                node("inference", "one image", attributes={shown[6]: 32}, links=[f"serves: {model}"]),
+                node("inference", "one image", attributes={**served, shown[6]: 32}, links=[f"serves: {model}"]),
             ),
-            attributes={shown[3]: "api", shown[4]: "staging", shown[5]: "3"},
-            links=[f"serves: {model}"],
+            attributes={**served, shown[2]: DIGEST, shown[4]: "staging", shown[5]: "3"},
+            links=[f"serves: {model}", "deployed_from: training_run: r"],
         ),
-        node("inference", "late", links=[f"depends_on: {model}", f"serves: {model}"]),
+        node("inference", "late", attributes=served, links=[f"depends_on: {model}", f"serves: {model}"]),
         node("inference", "inference"),
     ]
 
@@ -256,7 +258,7 @@ def test_a_deployment_is_told_what_it_serves(recorded: Recording, tmp_path: Path
     with crucible.deployment("api", model=saved) as deployment:
         deployment.load_model(tmp_path / "m")
     digests_done()
-    assert recorded.trees()[1].links == [f"serves: model_save: {tmp_path / 'm'}"]
+    assert recorded.trees()[1].links == [f"serves: model_save: {tmp_path / 'm'}", "deployed_from: training_run: r"]
 
 
 def test_digests_are_drained_and_given_up(tmp_path: Path) -> None:

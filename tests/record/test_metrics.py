@@ -109,7 +109,7 @@ def test_a_run_is_measured_as_the_registry_says(recorded: Recording, measured: M
         series(metrics.CRUCIBLE_CHECKPOINT_DURATION, **loaded): 1,
         series(metrics.CRUCIBLE_CHECKPOINT_IO, **saved): 5,
         series(metrics.CRUCIBLE_CHECKPOINT_IO, **loaded): 5,
-        series(metrics.CRUCIBLE_INFERENCE_DURATION): 1,
+        series(metrics.CRUCIBLE_INFERENCE_DURATION, deployment__name="d"): 1,
         series(metrics.CRUCIBLE_STAGE_DURATION, **success, crucible__stage__name="fit"): 1,
         series(
             metrics.CRUCIBLE_STAGE_DURATION,

@@ -114,7 +114,8 @@ def test_killed_at_any_step_and_started_again_it_is_one_run(programs: Programs, 
     assert programs.run(tmp_path, "--kill-at", str(kill_at)) == -9, kill_at
     assert programs.run(tmp_path) == 0, kill_at
     assert_is_one_run_of_two_attempts(tmp_path, kill_at)
-    assert sorted(path.name for path in (tmp_path / "demo-output").iterdir()) == ["resumed.npz"]
+    left = sorted(path.name for path in (tmp_path / "demo-output").iterdir())
+    assert left == ["resumed.npz", "resumed.npz.crucible.json"]
 
 
 def test_killed_again_and_again_it_is_one_run(programs: Programs, tmp_path: Path) -> None:

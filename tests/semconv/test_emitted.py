@@ -108,10 +108,7 @@ def record_everything(folder) -> None:
         crucible.record_history(
             "h", [{"epoch": 0, "time": 1767225600, "loss": 1, "val_loss": 1}, {"train_runtime": 1}, 3]
         )
-        with crucible.deployment("d", environment="test", version="2", model=model) as deployment:
-            deployment.load_model(folder / "m")
-            with crucible.inference("one", batch_size=4):
-                pass
+        deploy(model, folder / "m")
         with pytest.raises(ValueError, match="boom"), pipeline.stage("fails"):
             raise ValueError("boom")
 
@@ -248,6 +245,39 @@ def record_a_run_of_several_processes() -> None:
         collective.record_wait(-1)
     with crucible.barrier():
         pass
+
+
+def deploy(model, path) -> None:
+    with crucible.deployment("d", environment="test", version="1", model=model) as before:
+        with crucible.deployment(
+            "d",
+            environment="test",
+            version="2",
+            strategy="canary",
+            replicas=2,
+            traffic_share=1.5,
+            previous=before,
+            model=crucible.Model("m", version="2", parameters=3, sha256="ab"),
+            id="7",
+            reason="better",
+            evaluated_by=model,
+            inference_ratio=0.0,
+        ) as deployment:
+            deployment.load_model(path)
+            deployment.start_serving(replicas=2, reason="loaded")
+            deployment.start_canary(0.1)
+            with pytest.raises(ValueError, match="odd"), crucible.inference("one", batch_size=4) as failed:
+                failed.record_usage({"input": 3, "output": 4})
+                raise ValueError("odd")
+            with deployment.a_b_test("1 or 2", metric="accuracy", higher_is_better=True) as test:
+                test.record_arm("1", [0.1, 0.2, math.nan])
+                test.record_arm("2", [0.3, 0.5, 0.4])
+                test.record_result(interval=[0.1, 0.2], winner="2")
+            deployment.promote_canary(depends_on=test)
+            deployment.reject_canary(reason="slow")
+            deployment.roll_back(reason="wrong", caused_by=failed)
+        with crucible.deployment("d", environment="test") as again, again.inference():
+            pass
 
 
 def measure_and_tune(run) -> None:

@@ -28,6 +28,7 @@ OPERATIONS = (
         """
     step_segment checkpoint_save checkpoint_load model_save model_load inference a_b_test policy_update stage_item
     experience_sample feedback collective barrier progress run_index hyperparameter_tuned llm_call
+    serving_started canary_started canary_promoted canary_rejected deployment_rollback
     """
     )
 )
@@ -73,14 +74,14 @@ METRICS = words(
 VALUE_SETS = {
     "LinkType": "parent depends_on contradicts refines supports overturns resumed_from retried_from continues "
     "indexes "
-    "produced_by consumes serves evaluated_by deployed_from rolled_back_to caused_by rewarded_by sampled_from "
+    "produced_by consumes serves evaluated_by deployed_from replaces rolled_back_to caused_by rewarded_by sampled_from "
     "feedback_on best_trial rank_of thought_in",
     "RunState": "running completed failed interrupted cancelled",
     "Result": "success failure error timeout cancellation skip",
     "WindowReason": "count time abnormal layout end",
     "RepairReason": (
-        "integer surrogate cycle depth unprintable summarised on_device bytes type time digest identifier measurement "
-        "contradiction"
+        "integer surrogate cycle depth unprintable summarised on_device bytes type unexpected time digest identifier "
+        "measurement contradiction"
     ),
     "TrialState": "completed pruned failed",
     "HistorySource": "rows csv keras transformers",
@@ -128,8 +129,8 @@ _ATTRIBUTES = """
 @stage: name id index attempt cached input.sha256 output.sha256 input.size output.size item.count config
 @stage: reason input.schema output.schema undigested item.index
 @artifact: name path sha256 size
-@deployment: strategy traffic.share replica.count target.version previous.version reason
-@ab: arms sample.counts means effect interval p_value test winner
+@deployment: strategy traffic.share replica.count target.version previous.version overlapping reason
+@ab: arms metric higher_is_better sample.counts means effect improvement interval confidence.level p_value test winner
 @inference: batch.size sampled.ratio
 @reward: value
 @episode: index length return

@@ -1,0 +1,263 @@
+"""A/B tests: versions compared in service.
+
+with deployment.a_b_test("v1 or v2", metric="accuracy", higher_is_better=True) as test:
+    test.record_arm("v1", [row == label for row, label in control])
+    test.record_arm("v2", [row == label for row, label in candidate])
+test.result.winner
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from crucible_trace_otel.errors import warn_once
+from crucible_trace_otel.record._guard import forgiving, guarded, nothing
+from crucible_trace_otel.record._links import Links, LinkTargets
+from crucible_trace_otel.record._operation import Operation
+from crucible_trace_otel.record._statistics import Sample, compared, summary_of, trials_of
+from crucible_trace_otel.record._unexpected import share_in, unexpected
+from crucible_trace_otel.record._values import Repairs, printable
+from crucible_trace_otel.semconv import attributes as attr
+from crucible_trace_otel.semconv import spans
+
+if TYPE_CHECKING:
+    from crucible_trace_otel.record.deployment import Deployment
+
+__all__ = ["ABResult", "ABTest", "a_b_test"]
+
+_MOST_ARMS = 100
+_PAIR = 2
+_LEVEL = 0.95
+_NOT_FINITE = "observations that are no finite numbers"
+
+
+@dataclass(frozen=True, slots=True)
+class ABResult:
+    """What an A/B test found, so far as it is known."""
+
+    arms: tuple[str, ...] = ()
+    """Names, the control first."""
+    counts: tuple[int, ...] = ()
+    """Observations of each arm."""
+    means: tuple[float, ...] = ()
+    """Mean of each arm, NaN where it has no observation."""
+    effect: float | None = None
+    """Mean of the candidate minus mean of the control; None where there are not two arms."""
+    interval: tuple[float, float] | None = None
+    """Of the effect, at the confidence level."""
+    p_value: float | None = None
+    """Probability of an effect at least this large, in either direction, if there were none."""
+    test: str | None = None
+    """The statistical test that was used."""
+    improvement: float | None = None
+    """The effect, positive where the candidate is better; None where nobody said which direction is better."""
+    winner: str | None = None
+    """The better arm, where the p-value is below one minus the confidence level; None while undecided."""
+
+
+class ABTest(Operation):
+    """A comparison of arms, the control and its candidate, by what was observed of each."""
+
+    operation_name = spans.A_B_TEST
+
+    def __init__(
+        self,
+        name: object,
+        *,
+        of: "Deployment | None" = None,
+        metric: str | None = None,
+        higher_is_better: bool | None = None,
+        control: str | None = None,
+        confidence_level: float = _LEVEL,
+        depends_on: LinkTargets | None = None,
+        links: Links | None = None,
+    ) -> None:
+        self._marked: Repairs = {}
+        self._level = _level(self._marked, confidence_level)
+        self._higher_is_better = None if higher_is_better is None else bool(higher_is_better)
+        self._control = None if control is None else printable(control)
+        attributes = {
+            attr.CRUCIBLE_AB_METRIC: metric,
+            attr.CRUCIBLE_AB_HIGHER_IS_BETTER: self._higher_is_better,
+            attr.DEPLOYMENT_NAME: None if of is None else of.about,
+        }
+        super().__init__(name, attributes=attributes, depends_on=depends_on, links=links)
+        self._within = of
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._repairs |= self._marked
+        self._arms: dict[str, Sample] = {}
+        self._told: dict[str, Any] = {}
+
+    @guarded(nothing)
+    def record_arm(
+        self,
+        arm: str,
+        observations: Any = None,
+        *,
+        successes: int | None = None,
+        trials: int | None = None,
+        size: int | None = None,
+        mean: float | None = None,
+        deviation: float | None = None,
+    ) -> None:
+        """Record what was observed of an arm. The first arm is the control, unless `control=` names it.
+
+        Args:
+            arm: Its name.
+            observations: One number, or any number of them (an array, a generator), in any number of calls: only their
+                count, mean and variance are kept. `True` and `False` are trials that succeed or do not.
+            successes: Of trials that were counted: how many succeeded.
+            trials: How many there were.
+            size: Of observations that were summed up: how many there were.
+            mean: Their mean.
+            deviation: Their standard deviation, of the sample (divided by n - 1); without it there is no test.
+        """
+        name = printable(arm)
+        if name not in self._arms and len(self._arms) >= _MOST_ARMS:
+            warn_once("arms", f"{self.about!r} has more than {_MOST_ARMS} arms: further ones are left out.")
+            return
+        sample = self._arms.setdefault(name, Sample())
+        if observations is not None:
+            sample.add(observations)
+        self._sum_up(name, (successes, trials), trials_of, attr.CRUCIBLE_AB_SAMPLE_COUNTS)
+        self._sum_up(name, (size, mean, deviation), summary_of, attr.CRUCIBLE_AB_MEANS)
+
+    def _sum_up(self, name: str, given: tuple[Any, ...], to_sample: Callable[..., Sample | None], key: str) -> None:
+        """Take what an arm was summed up to; what cannot be is left out, marked and warned about."""
+        if all(value is None for value in given):
+            return
+        sample = to_sample(*given)
+        if sample is None:
+            unexpected(self._repairs, key, f"{name}: {', '.join(map(printable, given))}", "cannot be of any sample")
+        elif self._arms[name].count:
+            self._arms[name].merge(sample)
+        else:
+            self._arms[name] = sample
+
+    @guarded(nothing)
+    def record_result(
+        self,
+        *,
+        effect: float | None = None,
+        interval: Sequence[float] | None = None,
+        p_value: float | None = None,
+        test: str | None = None,
+        winner: str | None = None,
+    ) -> None:
+        """Record what was computed elsewhere; it takes the place of what would be computed here.
+
+        Args:
+            effect: Mean of the candidate minus mean of the control, whatever direction is better.
+            interval: Lower and upper bound of its confidence interval.
+            p_value: Probability of an effect at least this large if there were none.
+            test: The statistical test.
+            winner: The arm that won.
+        """
+        bounds = None if interval is None else (*(float(bound) for bound in islice(interval, 3)),)
+        if bounds is not None and not (len(bounds) == len(("low", "high")) and bounds[0] <= bounds[1]):
+            unexpected(self._repairs, attr.CRUCIBLE_AB_INTERVAL, interval, "is a lower and an upper bound")
+            bounds = None
+        given = {
+            "effect": None if effect is None else float(effect),
+            "interval": bounds,
+            "p_value": share_in(self._repairs, attr.CRUCIBLE_AB_P_VALUE, p_value),
+            "test": None if test is None else printable(test),
+            "winner": None if winner is None else printable(winner),
+        }
+        self._told |= {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def result(self) -> ABResult:
+        """What is known by now, recorded or not: a decision may rest on it."""
+        return self._found()
+
+    @guarded(lambda _: ABResult())
+    def _found(self) -> ABResult:
+        arms = dict(self._arms)
+        if self._control in arms:
+            arms = {self._control: arms.pop(self._control), **arms}
+        samples = tuple(arms.values())
+        found = ABResult(tuple(arms), tuple(each.count for each in samples), tuple(each.mean for each in samples))
+        if len(samples) == _PAIR and all(found.counts):
+            judged = compared(samples[0], samples[1], self._level)
+            effect = found.means[1] - found.means[0]
+            found = replace(found, effect=effect, **judged)
+        found = replace(found, **self._told)
+        better = 0.0 if self._higher_is_better is None else 1.0 if self._higher_is_better else -1.0
+        if found.effect is None or not better:
+            return found
+        improvement = found.effect * better
+        winner = found.winner
+        if winner is None and len(found.arms) == _PAIR and found.p_value is not None and improvement:
+            is_sure = found.p_value < 1 - self._level
+            winner = found.arms[improvement > 0] if is_sure else None
+        return replace(found, improvement=improvement, winner=winner)
+
+    def _before_end(self) -> None:
+        """Say what it found; with more or fewer than two arms, only how large they are and their means."""
+        found = self._found()
+        refused = sum(sample.refused for sample in self._arms.values())
+        if refused:
+            warn_once(f"refused {self.about}", f"{self.about!r}: {refused} {_NOT_FINITE} are left out.")
+        self.set(
+            {
+                attr.CRUCIBLE_AB_ARMS: found.arms or None,
+                attr.CRUCIBLE_AB_SAMPLE_COUNTS: found.counts or None,
+                attr.CRUCIBLE_AB_MEANS: found.means or None,
+                attr.CRUCIBLE_AB_EFFECT: found.effect,
+                attr.CRUCIBLE_AB_IMPROVEMENT: found.improvement,
+                attr.CRUCIBLE_AB_INTERVAL: found.interval,
+                attr.CRUCIBLE_AB_CONFIDENCE_LEVEL: None if found.interval is None else self._level,
+                attr.CRUCIBLE_AB_P_VALUE: found.p_value,
+                attr.CRUCIBLE_AB_TEST: found.test,
+                attr.CRUCIBLE_AB_WINNER: found.winner,
+                attr.CRUCIBLE_DROPPED_COUNT: refused or None,
+                attr.CRUCIBLE_DROPPED_REASON: _NOT_FINITE if refused else None,
+            }
+        )
+
+
+@guarded(lambda *_: _LEVEL)
+def _level(marked: Repairs, given: Any) -> float:
+    """A confidence level between 0 and 1; in the place of what is none, the usual one."""
+    level = share_in(marked, attr.CRUCIBLE_AB_CONFIDENCE_LEVEL, given)
+    if level is not None and 0.0 < level < 1.0:
+        return level
+    unexpected(marked, attr.CRUCIBLE_AB_CONFIDENCE_LEVEL, given, "lies between 0 and 1")
+    return _LEVEL
+
+
+@forgiving
+def a_b_test(
+    name: str,
+    *,
+    metric: str | None = None,
+    higher_is_better: bool | None = None,
+    control: str | None = None,
+    confidence_level: float = _LEVEL,
+    depends_on: LinkTargets | None = None,
+    links: Links | None = None,
+) -> ABTest:
+    """A comparison of versions in service, to be used in `with`, or by `start()` and `stop()`.
+
+    Args:
+        name: What is compared.
+        metric: What is measured: `accuracy`, `latency`.
+        higher_is_better: Whether a higher mean is the better one; without it no winner is told.
+        control: The arm that the other is compared with; the first that is recorded when not given.
+        confidence_level: Of the interval of the effect; a winner is told where the p-value is below one minus it.
+        depends_on: Records it rests on.
+        links: Other causal links: link type to its target or targets.
+    """
+    return ABTest(
+        name,
+        metric=metric,
+        higher_is_better=higher_is_better,
+        control=control,
+        confidence_level=confidence_level,
+        depends_on=depends_on,
+        links=links,
+    )
