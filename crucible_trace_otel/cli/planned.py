@@ -45,7 +45,7 @@ def _cells(stage: PlannedStage) -> tuple[str, ...]:
     return (
         plain(stage.name, 40),
         _said(stage.state),
-        duration(stage.duration_s) if stage.attempts else "",
+        duration(stage.duration_s) if stage.duration_s else "",
         f"{tries} attempts" if tries > 1 else "",
         plain(stage.error),
     )
