@@ -161,7 +161,7 @@ def _call_rows(registry: Registry, calls: Sequence[Call]) -> list[tuple[str, ...
             kind, signal = (
                 ("span", registry.spans[name]) if name in registry.spans else ("event", registry.events[name])
             )
-            link = _link(signal, "operation" if kind == "span" else kind)
+            link = _link(signal, "operation") if kind == "span" else _event_link(signal)
             found.append((f"{kind} {link}", "as above" if name in told else _own_attributes(registry, signal)))
             told.add(name)
         links, metrics = (
@@ -171,6 +171,13 @@ def _call_rows(registry: Registry, calls: Sequence[Call]) -> list[tuple[str, ...
         found += [(said, "") for said in (f"link {links}" * bool(links), f"metric {metrics}" * bool(metrics)) if said]
         rows += [(f"`{call.name}`" if at == 0 else "", *each) for at, each in enumerate(found)]
     return rows
+
+
+def _event_link(event: Signal) -> str:
+    """One that is reused as it is has no page of its own."""
+    if isinstance(event, Event) and event.upstream:
+        return f"[`{event.name}`](#reused-events)"
+    return _link(event, "event")
 
 
 def _own_attributes(registry: Registry, signal: Signal) -> str:

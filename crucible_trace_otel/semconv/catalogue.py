@@ -4216,16 +4216,6 @@ METRICS: Final[Mapping[str, MetricDefinition]] = {
         },
         operations=("reasoning_chain",),
     ),
-    "crucible.recorder.duration": MetricDefinition(
-        name="crucible.recorder.duration",
-        instrument="histogram",
-        unit="s",
-        value_type="double",
-        brief="Time that recording took from the user's process.",
-        stability="development",
-        requirement_level="recommended",
-        attributes={"crucible.operation.name": "recommended"},
-    ),
     "crucible.recorder.records": MetricDefinition(
         name="crucible.recorder.records",
         instrument="counter",

@@ -43,9 +43,6 @@ CRUCIBLE_LLM_CALL_TOKENS: Final = "crucible.llm.call.tokens"
 Only for calls that no GenAI instrumentation measures; its own metrics stand, and nothing is counted twice.
 """
 
-CRUCIBLE_RECORDER_DURATION: Final = "crucible.recorder.duration"
-"""Time that recording took from the user's process."""
-
 CRUCIBLE_RECORDER_RECORDS: Final = "crucible.recorder.records"
 """Records, by what became of them."""
 

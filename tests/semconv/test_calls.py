@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import crucible_trace_otel as crucible
-from semconv.calls import load_calls
+from semconv.calls import link_types, load_calls
 from semconv.generate import ROOT
 from semconv.registry import load
 from tests.semconv.models import WORK, area, marked_lines, metric, write_model
@@ -23,6 +23,18 @@ def test_every_call_is_public_and_has_a_docstring(call) -> None:
         found = getattr(found, name)
     assert call.name.partition(".")[0] in crucible.__all__
     assert inspect.getdoc(found)
+
+
+def test_every_name_of_the_convention_is_recorded_by_a_call() -> None:
+    told = {name for call in CALLS for name in (*call.records, *call.links, *call.metrics)}
+    spans = {name for name, span in REGISTRY.spans.items() if span.boundary is None}
+    events = {
+        name
+        for name, event in REGISTRY.events.items()
+        if event.boundary is None and not event.foreign and event.deprecated is None
+    }
+    missing = (spans | events | link_types(REGISTRY).keys() | REGISTRY.metrics.keys()) - told
+    assert not missing
 
 
 def test_what_the_model_lacks_and_what_is_listed_twice_is_refused(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ METRICS = words(
     crucible.training.steps crucible.training.samples crucible.training.tokens crucible.training.abnormal_steps
     crucible.stage.duration crucible.inference.duration crucible.checkpoint.duration crucible.checkpoint.io
     crucible.llm.call.duration crucible.llm.call.time_to_first_token crucible.llm.call.tokens crucible.cost
-    crucible.recorder.records crucible.recorder.duration crucible.ship.backlog crucible.reward crucible.episode.return
+    crucible.recorder.records crucible.ship.backlog crucible.reward crucible.episode.return
     crucible.feedback.score
     """
 )
