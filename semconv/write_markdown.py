@@ -158,17 +158,15 @@ def _call_rows(registry: Registry, calls: Sequence[Call]) -> list[tuple[str, ...
     for call in calls:
         found = []
         for name in call.records:
-            kind, signal = (
-                ("span", registry.spans[name]) if name in registry.spans else ("event", registry.events[name])
-            )
-            link = _link(signal, "operation") if kind == "span" else _event_link(signal)
-            found.append((f"{kind} {link}", "as above" if name in told else _own_attributes(registry, signal)))
+            span = registry.spans.get(name)
+            signal = span or registry.events[name]
+            said = f"span {_link(signal, 'operation')}" if span else f"event {_event_link(signal)}"
+            found.append((said, "as above" if name in told else _own_attributes(registry, signal)))
             told.add(name)
-        links, metrics = (
-            _code_list(call.links),
-            ", ".join(_link(registry.metrics[name], "metric") for name in call.metrics),
-        )
-        found += [(said, "") for said in (f"link {links}" * bool(links), f"metric {metrics}" * bool(metrics)) if said]
+        if call.links:
+            found.append((f"link {_code_list(call.links)}", ""))
+        if call.metrics:
+            found.append((f"metric {', '.join(_link(registry.metrics[name], 'metric') for name in call.metrics)}", ""))
         rows += [(f"`{call.name}`" if at == 0 else "", *each) for at, each in enumerate(found)]
     return rows
 

@@ -124,6 +124,12 @@ def check_all(attributes: Mapping[str, Any], definition: SpanDefinition | EventD
     assert not unlisted, f"{definition.name} does not list {unlisted}"
 
 
+def test_t6_what_the_calls_record_is_met_end_to_end(carried: Carried) -> None:
+    """The old library's tests called what emits and what listens directly, so that nothing between them was missed."""
+    assert differences(carried.journal, carried.arrived) == []
+    assert {span.operation for span in carried.spans} == set(OPERATIONS)
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_operation_is_read_back(carried: Carried, name: str) -> None:
     arrived = carried.named(name)
