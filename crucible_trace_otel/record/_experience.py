@@ -9,8 +9,8 @@ from opentelemetry.trace import SpanContext
 
 from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._guard import guarded
-from crucible_trace_otel.record._held import held
 from crucible_trace_otel.record._links import LinkTargets
+from crucible_trace_otel.record.steps._held import held
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv.enums import LinkType
 

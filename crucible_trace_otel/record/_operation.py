@@ -26,11 +26,11 @@ from crucible_trace_otel.record._ids import RunIds, ids_requested, new_event_id
 from crucible_trace_otel.record._late import as_late
 from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, may_link, remember
 from crucible_trace_otel.record._metrics import measure_event, measure_span
-from crucible_trace_otel.record._process import process_facts
 from crucible_trace_otel.record._recorded import Judged
 from crucible_trace_otel.record._sums import summed_up
 from crucible_trace_otel.record._tracer import current_tracer
 from crucible_trace_otel.record._values import AttributeValue, Cleaned, Repairs, clean, one_line
+from crucible_trace_otel.record.processes._process import process_facts
 from crucible_trace_otel.semconv import attributes as attr
 
 __all__ = ["GAP_NS", "Operation", "emit_event"]

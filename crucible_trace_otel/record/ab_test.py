@@ -15,9 +15,9 @@ from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation
-from crucible_trace_otel.record._statistics import Sample, compared, summary_of, trials_of
 from crucible_trace_otel.record._unexpected import share_in, unexpected
 from crucible_trace_otel.record._values import Repairs, printable
+from crucible_trace_otel.record.serving._statistics import Sample, compared, summary_of, trials_of
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 

@@ -17,18 +17,18 @@ from opentelemetry.trace import SpanContext
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._context import current_operation
 from crucible_trace_otel.record._failure import Outcome
-from crucible_trace_otel.record._files import ModelLoad, StoredFile
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
-from crucible_trace_otel.record._inference import Inference
 from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, links_with
 from crucible_trace_otel.record._living import Living
 from crucible_trace_otel.record._online import LearnsOnline
-from crucible_trace_otel.record._rollout import Rollout, version_and_record
-from crucible_trace_otel.record._serving import Served, served_by, served_file
 from crucible_trace_otel.record._unexpected import count_in, member_in, share_in
 from crucible_trace_otel.record._values import Cleaned, Repairs, clean, printable
 from crucible_trace_otel.record.ab_test import ABTest
 from crucible_trace_otel.record.facts import Model
+from crucible_trace_otel.record.files._files import ModelLoad, StoredFile
+from crucible_trace_otel.record.serving._inference import Inference
+from crucible_trace_otel.record.serving._rollout import Rollout, version_and_record
+from crucible_trace_otel.record.serving._serving import Served, served_by, served_file
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.semconv.enums import DeploymentStrategy, LinkType, Result

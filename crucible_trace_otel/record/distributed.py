@@ -15,9 +15,9 @@ from typing import Any
 from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._operation import Operation
-from crucible_trace_otel.record._process import process_rank
-from crucible_trace_otel.record._timed import Timed
 from crucible_trace_otel.record._values import printable
+from crucible_trace_otel.record.processes._process import process_rank
+from crucible_trace_otel.record.timing._timed import Timed
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.semconv.enums import RepairReason

@@ -21,8 +21,8 @@ from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._links import Linkable, LinkTarget
 from crucible_trace_otel.record._operation import Operation, emit_event
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
-from crucible_trace_otel.record._steps import short
 from crucible_trace_otel.record._values import one_line, printable
+from crucible_trace_otel.record.runs._training import short
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 from crucible_trace_otel.semconv.enums import FeedbackSource, LinkType, RepairReason, UnlinkedReason

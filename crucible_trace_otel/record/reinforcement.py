@@ -12,7 +12,6 @@ from itertools import count
 from types import MappingProxyType
 from typing import Any
 
-from crucible_trace_otel.record._abnormal import StepWatch
 from crucible_trace_otel.record._context import current_operation
 from crucible_trace_otel.record._doubles import doubles, metric_attributes
 from crucible_trace_otel.record._experience import experience_attributes, sources_of
@@ -22,12 +21,13 @@ from crucible_trace_otel.record._links import Links, LinkTargets, links_with
 from crucible_trace_otel.record._moments import record_moment
 from crucible_trace_otel.record._online import LearnsOnline
 from crucible_trace_otel.record._operation import Operation
-from crucible_trace_otel.record._policy import WindowPolicy, policy_of
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
-from crucible_trace_otel.record._stepping import Stepping
-from crucible_trace_otel.record._totals import StepTotals
 from crucible_trace_otel.record._values import printable
-from crucible_trace_otel.record._windows import StepWindows
+from crucible_trace_otel.record.steps._abnormal import StepWatch
+from crucible_trace_otel.record.steps._policy import WindowPolicy, policy_of
+from crucible_trace_otel.record.steps._stepping import Stepping
+from crucible_trace_otel.record.steps._totals import StepTotals
+from crucible_trace_otel.record.steps._windows import StepWindows
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 from crucible_trace_otel.semconv.enums import LinkType

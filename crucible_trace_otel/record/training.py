@@ -14,26 +14,26 @@ from itertools import count
 from operator import index
 from typing import Any, SupportsIndex
 
-from crucible_trace_otel.record._abnormal import StepWatch
-from crucible_trace_otel.record._attempt import Attempt
-from crucible_trace_otel.record._checkpoints import Checkpoints
 from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._failure import Outcome
-from crucible_trace_otel.record._files import StoredFile
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._living import Living
 from crucible_trace_otel.record._moments import record_moment
 from crucible_trace_otel.record._operation import emit_event
 from crucible_trace_otel.record._parts import RunParts
-from crucible_trace_otel.record._policy import WindowPolicy, policy_of
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
-from crucible_trace_otel.record._saving import ModelSave
-from crucible_trace_otel.record._steps import Training, short
-from crucible_trace_otel.record._totals import StepTotals
 from crucible_trace_otel.record._values import printable, with_template
-from crucible_trace_otel.record._windows import StepWindows
 from crucible_trace_otel.record.facts import Dataset, Model, run_facts
+from crucible_trace_otel.record.files._files import StoredFile
+from crucible_trace_otel.record.runs._attempt import Attempt
+from crucible_trace_otel.record.runs._checkpoints import Checkpoints
+from crucible_trace_otel.record.runs._saving import ModelSave
+from crucible_trace_otel.record.runs._training import Training, short
+from crucible_trace_otel.record.steps._abnormal import StepWatch
+from crucible_trace_otel.record.steps._policy import WindowPolicy, policy_of
+from crucible_trace_otel.record.steps._totals import StepTotals
+from crucible_trace_otel.record.steps._windows import StepWindows
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 from crucible_trace_otel.semconv.enums import LinkType, Result, RunState

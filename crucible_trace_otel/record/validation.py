@@ -15,7 +15,7 @@ from crucible_trace_otel.record.facts import Dataset, dataset_attributes
 from crucible_trace_otel.semconv import spans
 
 if TYPE_CHECKING:
-    from crucible_trace_otel.record._timed import Timed
+    from crucible_trace_otel.record.timing._timed import Timed
 
 __all__ = ["ValidationRun"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -68,7 +68,7 @@ SAFE = {
 
 
 def modules() -> Iterator[Any]:
-    for module in iter_modules(record.__path__, f"{record.__name__}."):
+    for module in walk_packages(record.__path__, f"{record.__name__}."):
         yield __import__(module.name, fromlist=["_"])
 
 

@@ -12,9 +12,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import crucible_trace_otel as crucible
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.journal.sizes import TRACES, Budget
-from crucible_trace_otel.record._digests import drain
-from crucible_trace_otel.record._process import use_process_rank
 from crucible_trace_otel.record._tracer import use_tracer_provider
+from crucible_trace_otel.record.files._digests import drain
+from crucible_trace_otel.record.processes._process import use_process_rank
 from crucible_trace_otel.semconv.catalogue import EVENTS, SPANS, find_attribute
 
 TYPES = {
