@@ -62,6 +62,7 @@ class Operation(Judged):
     Args:
         subject: What it is about; its first 120 characters become the summary that viewers show.
         target: Appended to the span's name. Only for what is written in code: span names must stay few.
+        of: The operation whose method made it: it belongs there, even where it is started on another thread.
         attributes: Convention attributes that are known before it starts.
         depends_on: Records this one depends on.
         links: Other causal links: link type to its target or targets.
@@ -90,6 +91,7 @@ class Operation(Judged):
         subject: object,
         *,
         target: object = None,
+        of: "Operation | None" = None,
         attributes: Mapping[str, Any] | None = None,
         depends_on: LinkTargets | None = None,
         links: Links | None = None,
@@ -99,8 +101,7 @@ class Operation(Judged):
         self._given = dict(attributes or {})
         self._depends_on = depends_on
         self._links = links
-        self._within: Operation | None = None
-        """Whose method made it: it belongs there, even where it is started on another thread."""
+        self._of = of
         self._inherits: dict[str, Any] = {}
         """Attributes that everything recorded inside it carries too."""
         self._prepare()
@@ -250,7 +251,7 @@ class Operation(Judged):
             self._started_at = _UNRECORDED
             return
         self._previous = living_context() if inside is None else inside._context or Context()
-        base = enclosing_context(self._previous, self._within)
+        base = enclosing_context(self._previous, self._of)
         self._outer = operation_in(base)
         if self._outer is not None:
             self._outer._settle()

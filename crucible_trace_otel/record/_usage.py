@@ -174,10 +174,7 @@ def _price(charge: Charge, details: Mapping[str, Any], table: PriceTable | None)
         return
     if table is None:
         return
-    provider = charge.names.get("provider")
-    # The model that answered is priced; where the table does not name it, the one that was asked for.
-    for model in (charge.names.get("response_model"), charge.names.get("model")):
-        if model is not None and table.price(model=model, provider=provider) is not None:
-            charge.cost = table.cost(charge.usage, model=model, provider=provider)
-            break
+    names = charge.names
+    models = (names.get("response_model"), names.get("model"))
+    charge.cost = table.cost_of_first(charge.usage, models, provider=names.get("provider"))
     charge.currency, charge.table_version = table.currency, table.version

@@ -82,8 +82,7 @@ class ABTest(Operation):
             attr.CRUCIBLE_AB_HIGHER_IS_BETTER: self._higher_is_better,
             attr.DEPLOYMENT_NAME: None if of is None else of.about,
         }
-        super().__init__(name, attributes=attributes, depends_on=depends_on, links=links)
-        self._within = of
+        super().__init__(name, of=of, attributes=attributes, depends_on=depends_on, links=links)
 
     def _prepare(self) -> None:
         super()._prepare()

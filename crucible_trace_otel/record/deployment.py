@@ -120,7 +120,7 @@ class Deployment(Rollout, LearnsOnline):
             path: Its file, or its directory where it has several files.
             read: Called with `path` to read it; the result is the returned object's `.value`.
         """
-        loaded = ModelLoad(path, {}, within=self).perform(read)
+        loaded = ModelLoad(path, {}, of=self).perform(read)
         self._serve(loaded)
         return loaded
 
@@ -200,8 +200,7 @@ class Deployment(Rollout, LearnsOnline):
     @guarded(lambda _: False)
     def _overlaps(self) -> bool:
         """Whether another one of its name is open; a canary beside the one it takes over from is as it should be."""
-        place = (self.about, self._given.get(attr.DEPLOYMENT_ENVIRONMENT_NAME))
-        others = [each for each in _started if each is not self and each._is_open_at(place)]
+        others = [each for each in _started if each is not self and each._is_open_beside(self)]
         if all(each is self.previous or each.previous is self for each in others):
             return False
         warn_once(
@@ -211,9 +210,10 @@ class Deployment(Rollout, LearnsOnline):
         )
         return True
 
-    def _is_open_at(self, place: tuple[str, Any]) -> bool:
-        here = (self.about, self._given.get(attr.DEPLOYMENT_ENVIRONMENT_NAME))
-        return here == place and self.is_recording and self._is_here()
+    def _is_open_beside(self, other: "Deployment") -> bool:
+        key = attr.DEPLOYMENT_ENVIRONMENT_NAME
+        is_same = self.about == other.about and self._given.get(key) == other._given.get(key)
+        return is_same and self.is_recording and self._is_here()
 
     def _state(self, outcome: Outcome) -> dict[str, Any]:
         """Whether it succeeded: not where it ended with an error, nor where it was taken back."""
@@ -251,12 +251,12 @@ def _causes(served: Served, previous: Any, evaluated_by: Any) -> tuple[str | Non
     return before, {link_type: target for link_type, target in links.items() if target is not None}
 
 
-def _all(*_: Any) -> float | None:
-    """The fallback for the share of inferences that are recorded."""
+def _of_all(*_: Any) -> float | None:
+    """The fallback: all of them are recorded."""
     return None
 
 
-@guarded(_all)
+@guarded(_of_all)
 def _ratio(marked: Repairs, given: Any) -> float | None:
     """The share of inferences that are recorded: all of them (None) where it is not given, or cannot be one."""
     ratio = share_in(marked, attr.CRUCIBLE_INFERENCE_SAMPLED_RATIO, given)

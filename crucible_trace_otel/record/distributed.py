@@ -49,8 +49,7 @@ class Collective(Operation):
             attr.CRUCIBLE_COLLECTIVE_PARTICIPANT_COUNT: participants,
             attr.CRUCIBLE_DISTRIBUTED_BACKEND: backend,
         }
-        super().__init__(name, attributes=attributes)
-        self._within = of
+        super().__init__(name, of=of, attributes=attributes)
 
     def _prepare(self) -> None:
         super()._prepare()

@@ -64,11 +64,11 @@ class PolicyUpdate(LearnsOnline):
         sources = sources_of(sampled_from)
         super().__init__(
             _version_said(version),
+            of=of,
             attributes=_update_attributes(version, samples) | sources.attributes,
             depends_on=depends_on,
             links=links_with(sources.links, links),
         )
-        self._within = of
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -212,11 +212,11 @@ class Episode(Stepping, Learning):
         rewarded = {} if rewarded_by is None else {LinkType.REWARDED_BY: rewarded_by}
         super().__init__(
             f"episode {printable(self.index)}",
+            of=of,
             attributes=attributes,
             depends_on=depends_on,
             links=links_with(rewarded, links),
         )
-        self._within = of
 
     def _prepare(self) -> None:
         super()._prepare()

@@ -49,17 +49,13 @@ class Epoch(Training):
     operation_name = spans.EPOCH
 
     def __init__(self, run: "TrainingRun", index: int) -> None:
-        super().__init__(f"epoch {printable(index)}", attributes={attr.CRUCIBLE_TRAINING_EPOCH_INDEX: index})
         self.index = index
-        self._run = self._within = run
-        self._open_windows()
+        self._run = run
+        attributes = {attr.CRUCIBLE_TRAINING_EPOCH_INDEX: index}
+        super().__init__(f"epoch {printable(index)}", of=run, attributes=attributes)
 
     def _prepare(self) -> None:
         super()._prepare()
-        if hasattr(self, "_run"):  # a fresh twin, for a call of a decorated function
-            self._open_windows()
-
-    def _open_windows(self) -> None:
         self._totals = StepTotals()
         self._windows = StepWindows(self, self._run._watch, self._totals, self._run._totals)
         self._run._windows_inside.add(self._windows)
@@ -191,7 +187,10 @@ class TrainingRun(Checkpoints, Attempt):
             "epoch": self._last_epoch,
         }
         links = None if evaluated_by is None else {LinkType.EVALUATED_BY: evaluated_by}
-        return ModelSave(path, attributes, depends_on, self, said if sidecar else None, links).perform(write)
+        saving = ModelSave(
+            path, attributes, of=self, said=said if sidecar else None, depends_on=depends_on, links=links
+        )
+        return saving.perform(write)
 
     @guarded(nothing)
     def stop_early(

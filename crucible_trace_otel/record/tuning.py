@@ -57,8 +57,7 @@ class Trial(Operation):
             **hyperparameter_attributes(hyperparameters),
         }
         about = "trial" if index is None else f"trial {printable(index)}"
-        super().__init__(about, attributes=attributes, depends_on=depends_on, links=links)
-        self._within = study
+        super().__init__(about, of=study, attributes=attributes, depends_on=depends_on, links=links)
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -147,8 +146,7 @@ class TuningStudy(Operation):
             attr.CRUCIBLE_TUNING_OBJECTIVE: objective,
             attr.CRUCIBLE_TUNING_DIRECTION: self._direction,
         }
-        super().__init__(name, attributes=self._of_trials, depends_on=depends_on, links=links)
-        self._within = of
+        super().__init__(name, of=of, attributes=self._of_trials, depends_on=depends_on, links=links)
 
     def _prepare(self) -> None:
         super()._prepare()

@@ -24,6 +24,7 @@ class ValidationRun(Operation):
     """A judgement of the model; later decisions and checkpoints can depend on it."""
 
     operation_name = spans.VALIDATION_RUN
+    _of: "Timed"
 
     def __init__(
         self,
@@ -34,8 +35,7 @@ class ValidationRun(Operation):
         depends_on: LinkTargets | None = None,
         links: Links | None = None,
     ) -> None:
-        super().__init__(about, attributes=dataset_attributes(dataset), depends_on=depends_on, links=links)
-        self._within = self._of = of
+        super().__init__(about, of=of, attributes=dataset_attributes(dataset), depends_on=depends_on, links=links)
 
     def _prepare(self) -> None:
         super()._prepare()

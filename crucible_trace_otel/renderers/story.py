@@ -8,8 +8,8 @@ from crucible_trace_otel.renderers.words import DECISIONS, number, plain, plural
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.trace.lineage import CHANGES, Change, DatasetUse, Feedback, Inferences, Lineage
-from crucible_trace_otel.trace.provenance import INSIDE, Edge, key_of, made, path_of, text_of, used
-from crucible_trace_otel.trace.spans import TraceSpan, local_time
+from crucible_trace_otel.trace.provenance import INSIDE, Edge, made, path_of, text_of, used
+from crucible_trace_otel.trace.spans import TraceSpan, key_of, local_time
 
 __all__ = ["document", "lines", "story", "title"]
 
@@ -239,16 +239,7 @@ def document(lineage: Lineage) -> dict[str, Any]:
         "edges": [_edge_values(edge) for edges in lineage.edges.values() for edge in edges],
         "rejected": [{**_id(one), "name": plain(one.about), "reasoning": reasoning(one)} for one in lineage.rejected],
         "changes": [_change_values(one) for one in lineage.changes],
-        "inferences": [
-            {
-                "of": _id(one.of),
-                "count": one.count,
-                "failed": one.failed,
-                "start_ns": one.start_ns,
-                "end_ns": one.end_ns,
-            }
-            for one in lineage.inferences
-        ],
+        "inferences": [_inferences_values(one) for one in lineage.inferences],
         "feedback": [_feedback_values(one) for one in lineage.feedback],
     }
 

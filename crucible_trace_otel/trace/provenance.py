@@ -13,12 +13,10 @@ from crucible_trace_otel.semconv import events
 from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.semconv.enums import LinkType
 from crucible_trace_otel.trace.causality import causal_links
-from crucible_trace_otel.trace.spans import NAMING, Trace, TraceSpan, in_order
+from crucible_trace_otel.trace.spans import NAMING, Key, Trace, TraceSpan, in_order, key_of
 
-__all__ = ["INSIDE", "SAVES", "Edge", "Key", "Known", "Provenance", "key_of", "made", "path_of", "text_of", "used"]
+__all__ = ["INSIDE", "SAVES", "Edge", "Known", "Provenance", "made", "path_of", "text_of", "used"]
 
-Key = tuple[str, str]
-"""Trace id and span id."""
 Known = Literal["link", "digest", "enclosed", "name only"]
 """How it is known that one thing rests on another."""
 
@@ -66,11 +64,6 @@ class Edge:
     def leads_on(self) -> bool:
         """Whether what the cause rests on is behind the effect too; not where the bytes differ."""
         return self.cause is not None and self.is_same is not False and self.type not in _ASIDE
-
-
-def key_of(span: TraceSpan) -> Key:
-    """By what a span is told from all others."""
-    return (span.trace_id, span.span_id)
 
 
 def text_of(span: TraceSpan, key: str) -> str:

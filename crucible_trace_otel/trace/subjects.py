@@ -17,8 +17,8 @@ from typing import Final
 from crucible_trace_otel.errors import CrucibleError, FormatError, NotFoundError
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
-from crucible_trace_otel.trace.provenance import SAVES, Provenance, key_of, made, path_of, text_of, used
-from crucible_trace_otel.trace.spans import NAMING, TraceSpan, local_time
+from crucible_trace_otel.trace.provenance import SAVES, Provenance, made, path_of, text_of, used
+from crucible_trace_otel.trace.spans import NAMING, Key, TraceSpan, key_of, local_time
 
 __all__ = ["AmbiguousSubjectError", "Subject", "find_subject"]
 
@@ -92,7 +92,7 @@ def _shown(text: str) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
-def _keys(subject: Subject) -> set[tuple[str, str]]:
+def _keys(subject: Subject) -> set[Key]:
     return {key_of(span) for span in subject.spans}
 
 

@@ -107,14 +107,15 @@ class FileOperation(Operation):
         self,
         path: str | os.PathLike[str],
         attributes: Mapping[str, Any],
+        *,
+        of: Operation | None = None,
         depends_on: LinkTargets | None = None,
-        within: Operation | None = None,
         links: Links | None = None,
     ) -> None:
-        super().__init__(path, attributes={self.path_key: path, **attributes}, depends_on=depends_on, links=links)
+        given = {self.path_key: path, **attributes}
+        super().__init__(path, of=of, attributes=given, depends_on=depends_on, links=links)
         self.path = path
         self._path = as_text(path)
-        self._within = within
         self._digest = FileDigest()
         self._digested: threading.Event | None = None
         self.origin: Origin | None = None

@@ -91,7 +91,7 @@ class Checkpoints(Training):
             **metric_attributes(metrics, attr.CRUCIBLE_CHECKPOINT_METRIC_TEMPLATE),
         }
         said = {"step": step, "epoch": epoch, "best": best, "metrics": metrics} if sidecar else None
-        return CheckpointSave(path, attributes, depends_on, run, said).perform(write)
+        return CheckpointSave(path, attributes, of=run, said=said, depends_on=depends_on).perform(write)
 
     @forgiving
     def load_checkpoint(self, path: str | os.PathLike[str], *, read: Callable[[Any], Any] | None = None) -> StoredFile:
@@ -104,7 +104,7 @@ class Checkpoints(Training):
             path: Its file or directory.
             read: Called with `path` to read it; the result is the returned object's `.value`.
         """
-        return CheckpointLoad(path, {}, within=self).perform(read)
+        return CheckpointLoad(path, {}, of=self).perform(read)
 
     @forgiving
     def delete_checkpoint(

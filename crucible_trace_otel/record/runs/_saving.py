@@ -27,33 +27,34 @@ class RunSave(FileOperation):
     Args:
         path: Its file or directory.
         attributes: Convention attributes that are known before it starts.
-        depends_on: Records it rests on.
-        run: Whose it is.
+        of: The run whose it is.
         said: What the sidecar says beside the run; None where there is to be no sidecar.
+        depends_on: Records it rests on.
         links: Other causal links: link type to its target or targets.
     """
 
     saves = True
+    _of: "TrainingRun"
     without_sidecar: ClassVar[str]
     """What one warning says of the file where the sidecar cannot be written."""
 
-    def __init__(  # noqa: PLR0917 - for the two verbs of a run alone
+    def __init__(
         self,
         path: str | os.PathLike[str],
         attributes: Mapping[str, Any],
-        depends_on: LinkTargets | None,
-        run: "TrainingRun",
+        *,
+        of: "TrainingRun",
         said: Mapping[str, Any] | None,
+        depends_on: LinkTargets | None = None,
         links: Links | None = None,
     ) -> None:
-        super().__init__(path, attributes, depends_on, run, links)
-        self._run = run
+        super().__init__(path, attributes, of=of, depends_on=depends_on, links=links)
         self._said = said
 
     @property
     def made_by(self) -> Linkable:
         """The run it is of."""
-        return self._run
+        return self._of
 
     @guarded(lambda *_: nothing)
     def _written(self, at_ns: int) -> Callable[[FileDigest], None]:
@@ -75,7 +76,7 @@ class RunSave(FileOperation):
         return complete
 
     def _sidecar(self, at_ns: int, said: Mapping[str, Any]) -> Sidecar:
-        run = self._run
+        run = self._of
         moment = datetime.fromtimestamp(at_ns / 1e9, timezone.utc)
         best = said.get("best")
         return Sidecar(

@@ -41,6 +41,7 @@ class Inference(ModelCall):
     """One use of a served model."""
 
     operation_name = spans.INFERENCE
+    _of: "Deployment | None"
     _skipped_at = 0
     _is_brief = False
 
@@ -54,8 +55,7 @@ class Inference(ModelCall):
         links: Links | None = None,
     ) -> None:
         attributes: dict[str, Any] = {} if batch_size is None else {attr.CRUCIBLE_INFERENCE_BATCH_SIZE: batch_size}
-        super().__init__(about, attributes=attributes, depends_on=depends_on, links=links)
-        self._within = self._of = of
+        super().__init__(about, of=of, attributes=attributes, depends_on=depends_on, links=links)
         self._ratio = None if of is None else of._ratio
 
     def _fresh(self, /, *args: Any, **kwargs: Any) -> "Self":

@@ -59,8 +59,7 @@ class Stage(StageItems):
             attr.CRUCIBLE_STAGE_ATTEMPT: attempt,
             attr.CRUCIBLE_STAGE_CACHED: cached,
         }
-        super().__init__(name, target=name, attributes=attributes, depends_on=depends_on, links=links)
-        self._within = of
+        super().__init__(name, target=name, of=of, attributes=attributes, depends_on=depends_on, links=links)
         self._after = after
         self._digests = digest is not False and digest is not None
         self._digest_within = seconds_of(digest) if self._digests else 0.0
@@ -122,7 +121,7 @@ class Stage(StageItems):
         if self._retrying is not None:
             said = "retries= works as a decorator; for a block there is `for attempt in pipeline.attempts(...)`."
             warn_once(f"retries {self.about}", f"Stage {self.about!r} is tried once: {said}")
-        if self._within is not None:
+        if self._of is not None:
             self._recall()
         super()._begin(inside)
         if self._before is not None and _pipeline(self._around()) is None:
@@ -153,7 +152,7 @@ class Stage(StageItems):
 
     def _around(self) -> Operation | None:
         """The pipeline whose method made it, or else what is around it."""
-        return self._within or self._outer
+        return self._of or self._outer
 
     @guarded(nothing)
     def _take_place(self, around: "Pipeline | None") -> None:
@@ -252,7 +251,7 @@ class Stage(StageItems):
 
     @guarded(nothing)
     def _recall(self) -> None:
-        pipeline = _pipeline(self._within)
+        pipeline = _pipeline(self._of)
         self._memory = None if pipeline is None else pipeline._memory
         if self._memory is not None:
             self._is_settled = False

@@ -37,8 +37,7 @@ class StageItem(Operation):
     operation_name = operations.STAGE_ITEM
 
     def __init__(self, stage: "StageItems", index: int, began_at: int | None = None) -> None:
-        super().__init__(f"item {index}", attributes={attr.CRUCIBLE_STAGE_ITEM_INDEX: index})
-        self._within = stage
+        super().__init__(f"item {index}", of=stage, attributes={attr.CRUCIBLE_STAGE_ITEM_INDEX: index})
         self._began_at = began_at
 
     def _start_clock(self) -> int:

@@ -2,12 +2,10 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import SpanContext
-
 from crucible_trace_otel.errors import warn_once
+from crucible_trace_otel.record._links import each_target
 from crucible_trace_otel.record._values import one_line
 from crucible_trace_otel.semconv.enums import LinkType
 
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["StageOrder", "link_after"]
 
 _MOST_NAMES = 1_000
-_MOST_AFTER = 1_000  # some iterables have no end
 
 
 class StageOrder:
@@ -67,7 +64,7 @@ def link_after(stage: "Stage", order: StageOrder | None, after: Any) -> None:
     """Link `stage`, which starts now, to what it comes after: stages of its pipeline by name, or records."""
     names: list[str] = []
     missed: list[str] = []
-    for target in islice(_each(after), _MOST_AFTER):
+    for target in each_target(after):
         if not isinstance(target, str):
             stage._causes.add(stage.event_id, LinkType.DEPENDS_ON, target)
             continue
@@ -89,9 +86,3 @@ def link_after(stage: "Stage", order: StageOrder | None, after: Any) -> None:
     if cycle and not stage._causes.cycle:
         stage._causes.cycle = cycle
         warn_once(f"cycle {stage.about}", f"The stage {stage.about!r} is to come after itself: kept, and marked.")
-
-
-def _each(after: Any) -> Iterable[Any]:
-    if after is None:
-        return ()
-    return (after,) if isinstance(after, (str, SpanContext)) or not isinstance(after, Iterable) else after

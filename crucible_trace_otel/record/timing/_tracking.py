@@ -26,21 +26,21 @@ class Tracked(Generic[T]):
 
     def __init__(
         self,
-        within: "Timed",
+        of: "Timed",
         loader: Iterable[T],
         *,
         total: int | None,
         progress: object,
         batch_size: int | Callable[[Any], int] | None,
     ) -> None:
-        self._within = within
+        self._of = of
         self._loader = loader
         self._total = total
         self._progress = progress
         self._size = batch_size
 
     def __iter__(self) -> Iterator[T]:
-        owner = self._within._innermost()
+        owner = self._of._innermost()
         return _Pass(self._loader, owner, self._size, self._bar(owner))
 
     def __len__(self) -> int:
@@ -58,8 +58,8 @@ class Tracked(Generic[T]):
         if total is None:
             with suppress(Exception):  # it has no length, or does not know it: nor do we
                 total = len(self._loader)  # type: ignore[arg-type]
-        within = self._within.about
-        return progress_bar(self._progress, total, within if owner is self._within else f"{within}, {owner.about}")
+        outer = self._of.about
+        return progress_bar(self._progress, total, outer if owner is self._of else f"{outer}, {owner.about}")
 
 
 class _Pass(Iterator[T]):
