@@ -136,7 +136,7 @@ class PriceTable:
                 parse_float=_number,
                 parse_int=_number,
                 parse_constant=_not_a_number,
-                object_pairs_hook=_without_doubles,
+                object_pairs_hook=_without_twins,
             )
         except FormatError:
             raise
@@ -294,7 +294,7 @@ def _not_a_number(name: str) -> NoReturn:
     _refuse("a number", name, "is no price")
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:

@@ -64,6 +64,7 @@ class Operation(Judged):
         target: Appended to the span's name. Only for what is written in code: span names must stay few.
         of: The operation whose method made it: it belongs there, even where it is started on another thread.
         attributes: Convention attributes that are known before it starts.
+        repairs: Which of these are not as they were given, or not as they should be.
         depends_on: Records this one depends on.
         links: Other causal links: link type to its target or targets.
     """
@@ -93,12 +94,14 @@ class Operation(Judged):
         target: object = None,
         of: "Operation | None" = None,
         attributes: Mapping[str, Any] | None = None,
+        repairs: Repairs | None = None,
         depends_on: LinkTargets | None = None,
         links: Links | None = None,
     ) -> None:
         self.about = one_line(subject)
         self._span_name = self.operation_name if target is None else f"{self.operation_name} {one_line(target)}"
         self._given = dict(attributes or {})
+        self._given_repairs = dict(repairs or {})
         self._depends_on = depends_on
         self._links = links
         self._of = of
@@ -109,7 +112,7 @@ class Operation(Judged):
     def _prepare(self) -> None:
         """Be ready to start: at construction, and for each call of a decorated function."""
         self._inherited: dict[str, Any] = {}
-        self._repairs: Repairs = {}
+        self._repairs: Repairs = dict(self._given_repairs)
         self._abandoned: list[tuple[Operation, int]] = []
 
     def _fresh(self, /, *_: Any, **__: Any) -> "Self":

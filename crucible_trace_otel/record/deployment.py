@@ -80,11 +80,11 @@ class Deployment(Rollout, LearnsOnline):
         depends_on: LinkTargets | None = None,
         links: Links | None = None,
     ) -> None:
-        self._marked: Repairs = {}
+        repairs: Repairs = {}
         self.version = None if version is None else printable(version)
         self.previous = previous
-        self._served = served_by(model, self._marked)
-        self._ratio = _ratio(self._marked, inference_ratio)
+        self._served = served_by(model, repairs)
+        self._ratio = _ratio(repairs, inference_ratio)
         attributes = {
             attr.DEPLOYMENT_NAME: name,
             attr.DEPLOYMENT_ID: id,
@@ -93,15 +93,16 @@ class Deployment(Rollout, LearnsOnline):
             attr.CRUCIBLE_DEPLOYMENT_REASON: reason,
             attr.CRUCIBLE_INFERENCE_SAMPLED_RATIO: self._ratio,
             **self._served.attributes,
-            **_plan(self._marked, strategy, replicas, traffic_share),
+            **_plan(repairs, strategy, replicas, traffic_share),
         }
         before, own = _causes(self._served, previous, evaluated_by)
         attributes[attr.CRUCIBLE_DEPLOYMENT_PREVIOUS_VERSION] = before
-        super().__init__(name, attributes=attributes, depends_on=depends_on, links=links_with(own, links))
+        super().__init__(
+            name, attributes=attributes, repairs=repairs, depends_on=depends_on, links=links_with(own, links)
+        )
 
     def _prepare(self) -> None:
         super()._prepare()
-        self._repairs |= self._marked
         self._each: _EachInference | None = None
 
     @property
@@ -229,12 +230,13 @@ class Deployment(Rollout, LearnsOnline):
 
 
 @guarded(lambda _, *given: dict(zip(_PLAN, given, strict=True)))
-def _plan(marked: Repairs, strategy: Any, replicas: Any, traffic_share: Any) -> dict[str, Any]:
+def _plan(repairs: Repairs, strategy: Any, replicas: Any, traffic_share: Any) -> dict[str, Any]:
     """How it takes over."""
+    strategy_key, replicas_key, share_key = _PLAN
     return {
-        _PLAN[0]: member_in(marked, _PLAN[0], strategy, DeploymentStrategy),
-        _PLAN[1]: count_in(marked, _PLAN[1], replicas),
-        _PLAN[2]: share_in(marked, _PLAN[2], traffic_share),
+        strategy_key: member_in(repairs, strategy_key, strategy, DeploymentStrategy),
+        replicas_key: count_in(repairs, replicas_key, replicas),
+        share_key: share_in(repairs, share_key, traffic_share),
     }
 
 
@@ -257,9 +259,9 @@ def _of_all(*_: Any) -> float | None:
 
 
 @guarded(_of_all)
-def _ratio(marked: Repairs, given: Any) -> float | None:
+def _ratio(repairs: Repairs, given: Any) -> float | None:
     """The share of inferences that are recorded: all of them (None) where it is not given, or cannot be one."""
-    ratio = share_in(marked, attr.CRUCIBLE_INFERENCE_SAMPLED_RATIO, given)
+    ratio = share_in(repairs, attr.CRUCIBLE_INFERENCE_SAMPLED_RATIO, given)
     return ratio if ratio is not None and 0.0 <= ratio <= 1.0 else None
 
 

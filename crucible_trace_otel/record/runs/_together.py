@@ -23,25 +23,12 @@ class Together(TrainingSignals):
     def collective(
         self, name: str, *, size: int | None = None, participants: int | None = None, backend: str | None = None
     ) -> Collective:
-        """A collective operation, to be used in `with`: a span each. `aggregate_gradients` costs less at each step.
-
-        Args:
-            name: Which: `all_reduce`, `broadcast`, ...
-            size: How many bytes this process contributes.
-            participants: How many processes take part.
-            backend: What carries it, such as `nccl`; that of `torch.distributed` where it is in use and none is given.
-        """
+        """A collective operation, a span: see `crucible.collective`. `aggregate_gradients` costs less at each step."""
         return Collective(name, size=size, participants=participants, backend=backend, of=self)
 
     @forgiving
     def barrier(self, name: str = "barrier", *, participants: int | None = None, backend: str | None = None) -> Barrier:
-        """A place where every process waits for the others, to be used in `with`. Its duration is the wait.
-
-        Args:
-            name: Tells it from others.
-            participants: How many processes take part.
-            backend: What carries it; see `collective`.
-        """
+        """A place where every process waits for the others: see `crucible.barrier`."""
         return Barrier(name, participants=participants, backend=backend, of=self)
 
     @guarded(nothing)

@@ -13,7 +13,7 @@ from crucible_trace_otel.record._links import Linkable
 from crucible_trace_otel.record._operation import Operation, emit_event
 from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record._values import Repairs, marks, one_line
-from crucible_trace_otel.record.facts import Dataset, Model, run_facts
+from crucible_trace_otel.record.facts import Dataset, Model, dataset_attributes, model_attributes
 from crucible_trace_otel.record.files._files import saved_at
 from crucible_trace_otel.record.stages._contents import WITHIN_S, Contents
 from crucible_trace_otel.record.stages._data import Datum, datum_of, known_datum, path_of, seconds_of
@@ -150,8 +150,7 @@ class ArtifactVerbs(Operation):
         self._is_settled = False
         attributes: dict[str, Any] = {attr.CRUCIBLE_ARTIFACT_NAME: name}
         if isinstance(artifact, (Dataset, Model)):
-            dataset, model = (artifact, None) if isinstance(artifact, Dataset) else (None, artifact)
-            attributes |= run_facts(None, dataset, model, None, None)
+            attributes |= dataset_attributes(artifact) if isinstance(artifact, Dataset) else model_attributes(artifact)
             sha256 = artifact.sha256 if sha256 is None else sha256
             subject, keys = artifact.name, _KEYS[type(artifact)]
             datum = known_datum(sha256, size if size is not None else attributes.get(keys[1]))

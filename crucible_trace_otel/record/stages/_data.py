@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 import stat
 import threading
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._guard import guarded
+from crucible_trace_otel.record._unexpected import as_sha256
 from crucible_trace_otel.record._values import printable
 from crucible_trace_otel.record.files._digests import FileDigest, digest_later
 from crucible_trace_otel.record.files._files import StoredFile, as_text
@@ -24,7 +24,6 @@ __all__ = ["Datum", "datum_of", "known_datum", "path_of", "seconds_of"]
 
 _LONGEST_PATH = 4_096
 _FAR = 2**62
-_SHA256 = re.compile("[0-9a-fA-F]{64}")
 
 
 class Datum:
@@ -112,11 +111,11 @@ def path_of(value: Any) -> str:
 
 def _sha256_of(given: Any) -> str | None:
     """A SHA-256 that was given by hand, in lower case; None, with one warning, for what is none."""
-    if isinstance(given, str) and _SHA256.fullmatch(given):
-        return given.lower()
-    said = printable(given)[:80]
-    warn_once(f"sha256 {said}", f"sha256={said!r} is left out: a SHA-256 has 64 hexadecimal digits.")
-    return None
+    digest = as_sha256(given)
+    if digest is None:
+        said = printable(given)[:80]
+        warn_once(f"sha256 {said}", f"sha256={said!r} is left out: a SHA-256 has 64 hexadecimal digits.")
+    return digest
 
 
 @guarded(lambda _: WITHIN_S)
