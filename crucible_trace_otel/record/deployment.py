@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from opentelemetry.trace import SpanContext
 
 from crucible_trace_otel.errors import warn_once
-from crucible_trace_otel.record._context import current_operation
+from crucible_trace_otel.record._context import current_operation, innermost
 from crucible_trace_otel.record._failure import Outcome
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, links_with
@@ -338,12 +338,9 @@ def inference(
         depends_on: Records it rests on.
         links: Other causal links: link type to its target or targets.
     """
-    serving = current_operation()
-    while serving is not None and not isinstance(serving, Deployment):
-        serving = serving.outer
     return Inference(
         about,
-        of=serving,
+        of=innermost(Deployment, current_operation()),
         batch_size=batch_size,
         depends_on=depends_on,
         links=links,

@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from typing import Any
 
+from crucible_trace_otel.record._context import innermost
 from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._operation import Operation
@@ -72,9 +73,7 @@ class Collective(Operation):
 
     def _on_start(self) -> dict[str, Any]:
         """Which of its name it is, as each process counts for itself, and where in the run."""
-        training = self._outer
-        while training is not None and not isinstance(training, Timed):
-            training = training.outer
+        training = innermost(Timed, self._outer)
         counts = _outside if training is None else training._run._collectives
         sequence = counts[self._called]
         counts[self._called] = sequence + 1

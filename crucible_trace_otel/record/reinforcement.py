@@ -12,7 +12,7 @@ from itertools import count
 from types import MappingProxyType
 from typing import Any
 
-from crucible_trace_otel.record._context import current_operation
+from crucible_trace_otel.record._context import current_operation, innermost
 from crucible_trace_otel.record._doubles import doubles, metric_attributes
 from crucible_trace_otel.record._experience import experience_attributes, sources_of
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
@@ -331,9 +331,7 @@ def episode(
         depends_on: Records it rests on.
         links: Other causal links: link type to its target or targets.
     """
-    around = current_operation()
-    while around is not None and not isinstance(around, Acting):
-        around = around.outer
+    around = innermost(Acting, current_operation())
     return (Episode if around is None else around.episode)(
         index,
         policy_version=policy_version,
