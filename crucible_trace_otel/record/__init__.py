@@ -17,7 +17,7 @@ need lies in folders, each with a map of its own. Where to look:
     operations      _operation -> _context (what is around it), _links (causes), _failure (how it ended)
                     _calls (decorators), _recorded (what a verb returns), _late (what comes after the end)
                     _moments (what happens at once); _guard (nothing raises), _living (who is open)
-                    _parts (a run larger than a trace)
+                    _parts (a run larger than a trace); _scored (what is told in metrics)
     values          _values (anything as an attribute), _unexpected (what cannot be), _doubles (metrics), _ids
     other signals   _event_log (log records), _metrics; _tracer (which provider)
 

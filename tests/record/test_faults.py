@@ -30,7 +30,7 @@ SURFACE = {
     *("__init__", "start", "_start_inside", "stop", "fail", "__enter__", "__exit__", "__call__"),
     *("epoch", "epochs", "__iter__", "__next__", "stage", "inference", "save_checkpoint", "load_checkpoint"),
     "a_b_test",
-    *("save_model", "load_model", "perform", "digest", "_prepare", "_open_windows", "_fresh", "_result", "traced"),
+    *("save_model", "load_model", "perform", "digest", "_prepare", "_fresh", "_result", "traced"),
     *("record_step", "step_recorder", "track", "validation_run", "trial", "__len__", "_bar"),
 }
 """What the user calls, and what makes an operation: nothing here but calls of what is broken below."""
