@@ -25,21 +25,21 @@ from crucible_trace_otel.errors import (
     NotFoundError,
     StoreError,
 )
-from crucible_trace_otel.record._attempts import Attempt, Attempts
 from crucible_trace_otel.record._context import current_operation
-from crucible_trace_otel.record._files import StoredFile
-from crucible_trace_otel.record._launchers import ProcessRank
 from crucible_trace_otel.record._operation import Operation
-from crucible_trace_otel.record._policy import AbnormalStep, WindowPolicy
 from crucible_trace_otel.record._recorded import Recorded
 from crucible_trace_otel.record.ab_test import ABResult, ABTest, a_b_test
 from crucible_trace_otel.record.deployment import Deployment, Inference, deployment, inference
 from crucible_trace_otel.record.distributed import Barrier, Collective, barrier, collective
 from crucible_trace_otel.record.experiment import Experiment, experiment
 from crucible_trace_otel.record.facts import Dataset, Model
+from crucible_trace_otel.record.files._files import StoredFile
 from crucible_trace_otel.record.pipeline import Pipeline, Stage, pipeline, stage
+from crucible_trace_otel.record.processes._launchers import ProcessRank
 from crucible_trace_otel.record.reasoning import Decision, ReasoningChain, reasoning_chain
 from crucible_trace_otel.record.reinforcement import Episode, PolicyUpdate, episode
+from crucible_trace_otel.record.stages._attempts import Attempt, Attempts
+from crucible_trace_otel.record.steps._policy import AbnormalStep, WindowPolicy
 from crucible_trace_otel.record.training import Epoch, TrainingRun, training_run
 from crucible_trace_otel.record.tuning import Trial, TuningStudy, tuning_study
 from crucible_trace_otel.record.validation import ValidationRun

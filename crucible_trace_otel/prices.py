@@ -136,7 +136,7 @@ class PriceTable:
                 parse_float=_number,
                 parse_int=_number,
                 parse_constant=_not_a_number,
-                object_pairs_hook=_without_doubles,
+                object_pairs_hook=_without_twins,
             )
         except FormatError:
             raise
@@ -189,6 +189,22 @@ class PriceTable:
             if count:
                 total = EXACT.add(total, EXACT.multiply(each, Decimal(count)))
         return EXACT.scaleb(total, -_POWERS[self.per])
+
+    def cost_of_first(
+        self, usage: TokenUsage, models: Iterable[str | None], *, provider: str | None = None, on: date | None = None
+    ) -> Decimal | None:
+        """What a call costs by the price of the first of `models` that the table has one of; None as for `cost`.
+
+        Args:
+            usage: See `cost`.
+            models: The names a call has: the model that answered, then the one that was asked for.
+            provider: See `price`.
+            on: See `price`.
+        """
+        for model in models:
+            if model and self.price(model=model, provider=provider, on=on) is not None:
+                return self.cost(usage, model=model, provider=provider, on=on)
+        return None
 
     def _of(self, key: tuple[str | None, str | None]) -> Sequence[Price]:
         found: Mapping[Any, Sequence[Price]] = vars(self)["_found"]
@@ -278,7 +294,7 @@ def _not_a_number(name: str) -> NoReturn:
     _refuse("a number", name, "is no price")
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:

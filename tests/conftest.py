@@ -12,14 +12,17 @@ from opentelemetry.util._once import Once
 
 from crucible_trace_otel import errors
 from crucible_trace_otel.journal.sizes import DEFAULT_BUDGET, TRACES, TraceSizes
-from crucible_trace_otel.record import _artifacts, _files, _links, _resuming
+from crucible_trace_otel.record import _links
 from crucible_trace_otel.record import distributed as _distributed
 from crucible_trace_otel.record._event_log import use_event_log
-from crucible_trace_otel.record._keeping import use_step_keeper
 from crucible_trace_otel.record._metrics import use_meter_provider
 from crucible_trace_otel.record._model_calls import use_prices
-from crucible_trace_otel.record._process import use_process_rank
 from crucible_trace_otel.record._tracer import use_tracer_provider
+from crucible_trace_otel.record.files import _files
+from crucible_trace_otel.record.processes._process import use_process_rank
+from crucible_trace_otel.record.runs import _resuming
+from crucible_trace_otel.record.stages import _artifacts
+from crucible_trace_otel.record.steps._keeping import use_step_keeper
 from tests.record.reading import Recording
 
 if TYPE_CHECKING:

@@ -1,10 +1,17 @@
 """The shape of the tree: small files, small functions, no forbidden names, no unsafe calls, one owner of span calls."""
 
 import ast
+import inspect
 import re
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
+from textwrap import dedent
 
 import pytest
+
+from crucible_trace_otel import record
+from crucible_trace_otel.record._operation import Operation
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "crucible_trace_otel"
@@ -41,7 +48,7 @@ def test_nothing_runs_code_or_objects_found_in_data(path):
             assert not {module.split(".")[0] for module in modules} & forbidden_modules, ast.unparse(node)
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "record").glob("*.py")), **ids)
+@pytest.mark.parametrize("path", sorted((PACKAGE / "record").rglob("*.py")), **ids)
 def test_only_operations_and_moments_touch_spans(path):
     if path.name in {"_operation.py", "_moments.py"}:
         return
@@ -77,7 +84,38 @@ def test_no_attribute_name_is_spelled_out(path):
         assert not (isinstance(node, ast.Constant) and node.value in ATTRIBUTES), node.value
 
 
-@pytest.mark.parametrize("room", ["journal", "plan", "record", "runner", "sdk", "ship", "trace"])
-def test_every_file_of_a_large_room_is_on_its_map(room):
-    drawn = set(re.findall(r"\w+", ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text()))))
-    assert {path.stem for path in (PACKAGE / room).glob("*.py") if path.stem != "__init__"} - drawn == set()
+ROOMS = [PACKAGE / room for room in ("journal", "plan", "record", "runner", "sdk", "ship", "trace")]
+
+
+@pytest.mark.parametrize("room", [*ROOMS, *(path.parent for path in (PACKAGE / "record").glob("*/__init__.py"))], **ids)
+def test_everything_in_a_large_room_is_on_its_map(room):
+    drawn = set(re.findall(r"\w+", ast.get_docstring(ast.parse((room / "__init__.py").read_text()))))
+    inside = [*room.glob("*.py"), *(path.parent for path in room.glob("*/__init__.py"))]
+    assert {path.stem for path in inside if path.stem != "__init__"} - drawn == set()
+
+
+def family():
+    """Every class of the operation family, with the attributes that it makes and the methods that it defines itself."""
+    for found in walk_packages(record.__path__, f"{record.__name__}."):
+        for kind in vars(import_module(found.name)).values():
+            if isinstance(kind, type) and issubclass(kind, Operation) and kind.__module__ == found.name:
+                (tree,) = ast.parse(dedent(inspect.getsource(kind))).body
+                methods = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+                makers = [methods[name] for name in ("__init__", "_prepare") if name in methods]
+                written = (node for maker in makers for node in ast.walk(maker) if isinstance(node, ast.Attribute))
+                made = {
+                    one.attr for one in written if isinstance(one.ctx, ast.Store) and ast.unparse(one.value) == "self"
+                }
+                yield kind, made, set(methods)
+
+
+def test_no_two_classes_of_an_operation_make_the_same_attribute_by_chance():
+    """They share one instance: the name of an attribute is taken for all of them."""
+    on_purpose = {"_details", "_inherits", "_span_name"}
+    every = {kind: (made, methods) for kind, made, methods in family()}
+    assert len(every) > 30
+    for kind, (made, methods) in every.items():
+        for base in kind.__mro__[1:]:
+            others, inherited = every.get(base, ((), ()))
+            assert not made & set(others) - on_purpose, (kind, base)
+            assert not made & set(inherited) | methods & set(others), (kind, base)

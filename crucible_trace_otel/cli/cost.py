@@ -86,15 +86,13 @@ def _traces(store: "JournalStore", run: str, experiment: str | None, *, every: b
 
 def _operations(used: "Usage") -> "list[tuple[TraceSpan, UsageSum]]":
     """Operations of ours with calls inside them, in order of their start; a call itself is none."""
-    from crucible_trace_otel.trace.spans import DECISIONS, in_order  # noqa: PLC0415 - loaded when needed
+    from crucible_trace_otel.trace.spans import DECISIONS, in_order, key_of  # noqa: PLC0415 - loaded when needed
 
-    calls = {(call.span.trace_id, call.span.span_id) for call in used.calls}
+    calls = {key_of(call.span) for call in used.calls}
     names = {span.operation for span in used.spans.values() if span.is_ours} - DECISIONS
-    found = {
-        (span.trace_id, span.span_id): (span, spent) for name in sorted(names) for span, spent in used.inside(name)
-    }
+    found = {key_of(span): (span, spent) for name in sorted(names) for span, spent in used.inside(name)}
     in_time = in_order(span for key, (span, _) in found.items() if key not in calls)
-    return [found[span.trace_id, span.span_id] for span in in_time]
+    return [found[key_of(span)] for span in in_time]
 
 
 def _rows(used: "Usage") -> "Iterator[tuple[str, ...]]":

@@ -12,6 +12,7 @@ from crucible_trace_otel.plan.checks import (
     Object,
     Objects,
     Positive,
+    Share,
     Text,
     Texts,
     Time,
@@ -38,7 +39,7 @@ class Config(Part):
     optimizer: Text = "adam"
     loss_function: Text = "cross_entropy"
     metrics: Texts = ("loss", "accuracy")
-    validation_split: Annotated[float | None, number(at_least=0, at_most=1)] = None
+    validation_split: Share = None
     device: Text = "cpu"
     seed: Whole = None
     mixed_precision: Flag = False

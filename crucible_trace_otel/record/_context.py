@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
@@ -20,12 +20,15 @@ __all__ = [
     "context_of",
     "current_operation",
     "enclosing_context",
+    "innermost",
     "living_context",
     "operation_in",
     "placed_in",
     "remote_baggage",
     "remote_parent",
 ]
+
+K = TypeVar("K", bound="Operation")
 
 _CURRENT = context_api.create_key("crucible-operation")
 (_SPAN,) = trace_api.set_span_in_context(trace_api.INVALID_SPAN, Context())  # the key that OpenTelemetry has for it
@@ -66,6 +69,13 @@ def living_context(leaving: "Operation | None" = None, here: Context | None = No
 def current_operation() -> "Operation | None":
     """The innermost operation of ours in the current context, foreign spans in between or not."""
     return operation_in(living_context())
+
+
+def innermost(kind: type[K], here: "Operation | None") -> K | None:
+    """`here`, or the first operation around it, that is a `kind`; None where there is none."""
+    while here is not None and not isinstance(here, kind):
+        here = here.outer
+    return here
 
 
 def enclosing_context(here: Context, maker: "Operation | None") -> Context:

@@ -1,6 +1,5 @@
 """Experience that was drawn from a buffer: how much, and which episodes it is from."""
 
-from collections.abc import Iterable, Iterator
 from itertools import islice
 from math import fsum
 from typing import Any, NamedTuple
@@ -9,15 +8,15 @@ from opentelemetry.trace import SpanContext
 
 from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._guard import guarded
-from crucible_trace_otel.record._held import held
-from crucible_trace_otel.record._links import LinkTargets
+from crucible_trace_otel.record._links import LinkTargets, each_target
+from crucible_trace_otel.record.steps._held import held
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv.enums import LinkType
 
 __all__ = ["Sources", "experience_attributes", "sources_of"]
 
 _MOST_LINKS = 100  # of the 128 a span of the SDK keeps by default
-_MOST_LOOKED_AT = 100_000  # some iterables have no end
+_MOST_LOOKED_AT = 100_000
 _LEFT_OUT = "links to what it was sampled from, beyond a hundred"
 
 
@@ -41,7 +40,7 @@ def sources_of(given: LinkTargets | None) -> Sources:
     """
     if given is None:
         return Sources({}, None, {})
-    different = {_identity(one): one for one in _each(given)}
+    different = {_identity(one): one for one in each_target(given, _MOST_LOOKED_AT)}
     linked = list(different.values())[-_MOST_LINKS:]
     left_out = len(different) - len(linked)
     dropped = {attr.CRUCIBLE_DROPPED_COUNT: left_out, attr.CRUCIBLE_DROPPED_REASON: _LEFT_OUT} if left_out else {}
@@ -73,13 +72,6 @@ def _mean(priorities: Any) -> float | None:
         return None
     values = list(islice(on_host, _MOST_LOOKED_AT))
     return fsum(values) / len(values) if values else None
-
-
-def _each(given: Any) -> Iterator[Any]:
-    if isinstance(given, (str, SpanContext)) or not isinstance(given, Iterable):
-        yield given
-    else:
-        yield from (one for one in islice(given, _MOST_LOOKED_AT) if one is not None)
 
 
 def _identity(one: Any) -> object:

@@ -25,6 +25,7 @@ __all__ = [
     "Linkable",
     "Links",
     "causes_of",
+    "each_target",
     "is_known",
     "links_with",
     "may_link",
@@ -61,7 +62,7 @@ Links: TypeAlias = Mapping[str, LinkTargets]
 
 _MOST_REMEMBERED = 10_000
 _MOST_VISITED = 1_000
-_MOST_TARGETS = 1_000  # some iterables have no end
+_MOST_TARGETS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,7 @@ def causes_of(
     causes = Causes()
     given = {LinkType.PARENT: parent, LinkType.DEPENDS_ON: depends_on, **links_with({}, links)}
     for link_type, targets in given.items():
-        for target in _each(targets):
+        for target in each_target(targets):
             causes.add(event_id, printable(link_type), target)
     return causes
 
@@ -204,13 +205,16 @@ def links_with(own: Mapping[str, Any], given: Any) -> dict[str, Any]:
     return dict(own)
 
 
-def _each(targets: Any) -> Iterator[Any]:
-    if targets is None:
-        return
-    if isinstance(targets, (str, SpanContext)) or not isinstance(targets, Iterable):
-        yield targets
-    else:
-        yield from (target for target in islice(targets, _MOST_TARGETS) if target is not None)
+def each_target(given: Any, most: int = _MOST_TARGETS) -> Iterator[Any]:
+    """What `LinkTargets` names: one target, or each of several; None is none.
+
+    Args:
+        given: As the user gave it.
+        most: How many are looked at, for some iterables have no end.
+    """
+    if isinstance(given, (str, SpanContext)) or not isinstance(given, Iterable):
+        given = (given,)
+    yield from (target for target in islice(given, most) if target is not None)
 
 
 def _path(start: str, goal: str) -> list[str]:

@@ -26,11 +26,11 @@ from crucible_trace_otel.record._ids import RunIds, ids_requested, new_event_id
 from crucible_trace_otel.record._late import as_late
 from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, may_link, remember
 from crucible_trace_otel.record._metrics import measure_event, measure_span
-from crucible_trace_otel.record._process import process_facts
 from crucible_trace_otel.record._recorded import Judged
 from crucible_trace_otel.record._sums import summed_up
 from crucible_trace_otel.record._tracer import current_tracer
 from crucible_trace_otel.record._values import AttributeValue, Cleaned, Repairs, clean, one_line
+from crucible_trace_otel.record.processes._process import process_facts
 from crucible_trace_otel.semconv import attributes as attr
 
 __all__ = ["GAP_NS", "Operation", "emit_event"]
@@ -62,7 +62,9 @@ class Operation(Judged):
     Args:
         subject: What it is about; its first 120 characters become the summary that viewers show.
         target: Appended to the span's name. Only for what is written in code: span names must stay few.
+        of: The operation whose method made it: it belongs there, even where it is started on another thread.
         attributes: Convention attributes that are known before it starts.
+        repairs: Which of these are not as they were given, or not as they should be.
         depends_on: Records this one depends on.
         links: Other causal links: link type to its target or targets.
     """
@@ -90,17 +92,19 @@ class Operation(Judged):
         subject: object,
         *,
         target: object = None,
+        of: "Operation | None" = None,
         attributes: Mapping[str, Any] | None = None,
+        repairs: Repairs | None = None,
         depends_on: LinkTargets | None = None,
         links: Links | None = None,
     ) -> None:
         self.about = one_line(subject)
         self._span_name = self.operation_name if target is None else f"{self.operation_name} {one_line(target)}"
         self._given = dict(attributes or {})
+        self._given_repairs = dict(repairs or {})
         self._depends_on = depends_on
         self._links = links
-        self._within: Operation | None = None
-        """Whose method made it: it belongs there, even where it is started on another thread."""
+        self._of = of
         self._inherits: dict[str, Any] = {}
         """Attributes that everything recorded inside it carries too."""
         self._prepare()
@@ -108,7 +112,7 @@ class Operation(Judged):
     def _prepare(self) -> None:
         """Be ready to start: at construction, and for each call of a decorated function."""
         self._inherited: dict[str, Any] = {}
-        self._repairs: Repairs = {}
+        self._repairs: Repairs = dict(self._given_repairs)
         self._abandoned: list[tuple[Operation, int]] = []
 
     def _fresh(self, /, *_: Any, **__: Any) -> "Self":
@@ -250,7 +254,7 @@ class Operation(Judged):
             self._started_at = _UNRECORDED
             return
         self._previous = living_context() if inside is None else inside._context or Context()
-        base = enclosing_context(self._previous, self._within)
+        base = enclosing_context(self._previous, self._of)
         self._outer = operation_in(base)
         if self._outer is not None:
             self._outer._settle()

@@ -1,6 +1,7 @@
 """What an argument of a recording call cannot be: kept where it can be, marked in the record, and warned about once."""
 
 import math
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -9,9 +10,9 @@ from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._values import Repairs, one_line
 from crucible_trace_otel.semconv.enums import RepairReason
 
-__all__ = ["count_in", "digest_in", "member_in", "share_in", "unexpected"]
+__all__ = ["as_number", "as_sha256", "count_in", "digest_in", "member_in", "share_in", "unexpected"]
 
-_SHA256_DIGITS = 64
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def unexpected(repairs: Repairs, key: str, given: Any, should_be: str) -> None:
@@ -25,7 +26,7 @@ def share_in(repairs: Repairs, key: str, given: Any) -> float | None:
     """A share from 0 to 1, as a double; another number stands as it was given, what is none is left out."""
     if given is None:
         return None
-    share = _number(given)
+    share = as_number(given)
     if share is None or not 0.0 <= share <= 1.0:
         unexpected(repairs, key, given, "is a number from 0 to 1")
     return share
@@ -35,7 +36,7 @@ def count_in(repairs: Repairs, key: str, given: Any) -> int | None:
     """A count, 0 or more; a negative one stands as it was given, what is no whole number is left out."""
     if given is None:
         return None
-    number = _number(given)
+    number = as_number(given)
     is_whole = number is not None and math.isfinite(number) and number == int(number)
     if number is None or not is_whole or number < 0:
         unexpected(repairs, key, given, "is a whole number, 0 or more")
@@ -58,14 +59,20 @@ def digest_in(repairs: Repairs, key: str, given: Any) -> Any:
     """A SHA-256 in lower-case hexadecimal digits, without a prefix `sha256:`; anything else stands as it was given."""
     if not isinstance(given, str):
         return given
-    digest = given.lower().removeprefix("sha256:")
-    if len(digest) == _SHA256_DIGITS and not digest.strip("0123456789abcdef"):
-        return digest
-    unexpected(repairs, key, given, "is a SHA-256 of 64 hexadecimal digits")
-    return given
+    digest = as_sha256(given)
+    if digest is None:
+        unexpected(repairs, key, given, "is a SHA-256 of 64 hexadecimal digits")
+    return digest or given
 
 
-def _number(given: Any) -> float | None:
+def as_sha256(given: Any) -> str | None:
+    """A SHA-256 in lower-case hexadecimal digits, without a prefix `sha256:`; None for what is none."""
+    digest = given.lower().removeprefix("sha256:") if isinstance(given, str) else ""
+    return digest if _SHA256.fullmatch(digest) else None
+
+
+def as_number(given: Any) -> float | None:
+    """`given` as a double, NaN and infinity too; None for what is no number."""
     try:
         return float(given)
     except Exception as error:  # noqa: BLE001 - any object may be given, and its __float__ may do anything

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.prices import PriceTable
+from crucible_trace_otel.record._unexpected import as_number
 from crucible_trace_otel.record._values import Repairs, one_line
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv.enums import RepairReason
@@ -143,14 +143,8 @@ def attributes_of(total: UsageSum) -> dict[str, Any]:
 
 def _duration(given: object) -> float | None:
     """`given` as a duration in seconds from zero up; None where it is none."""
-    if isinstance(given, (bool, str, bytes)):
-        return None
-    try:
-        found = float(given)  # type: ignore[arg-type]
-    except Exception as error:  # noqa: BLE001 - any object may be given, and its __float__ may do anything
-        let_through(error)
-        return None
-    return found if math.isfinite(found) and found >= 0 else None
+    found = None if isinstance(given, (bool, str, bytes)) else as_number(given)
+    return found if found is not None and math.isfinite(found) and found >= 0 else None
 
 
 def _seconds(charge: Charge, details: Mapping[str, Any], name: str, key: str) -> float | None:
@@ -174,10 +168,7 @@ def _price(charge: Charge, details: Mapping[str, Any], table: PriceTable | None)
         return
     if table is None:
         return
-    provider = charge.names.get("provider")
-    # The model that answered is priced; where the table does not name it, the one that was asked for.
-    for model in (charge.names.get("response_model"), charge.names.get("model")):
-        if model is not None and table.price(model=model, provider=provider) is not None:
-            charge.cost = table.cost(charge.usage, model=model, provider=provider)
-            break
+    names = charge.names
+    models = (names.get("response_model"), names.get("model"))
+    charge.cost = table.cost_of_first(charge.usage, models, provider=names.get("provider"))
     charge.currency, charge.table_version = table.currency, table.version

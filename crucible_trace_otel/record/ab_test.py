@@ -15,9 +15,9 @@ from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation
-from crucible_trace_otel.record._statistics import Sample, compared, summary_of, trials_of
 from crucible_trace_otel.record._unexpected import share_in, unexpected
 from crucible_trace_otel.record._values import Repairs, printable
+from crucible_trace_otel.record.serving._statistics import Sample, compared, summary_of, trials_of
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 
@@ -73,8 +73,8 @@ class ABTest(Operation):
         depends_on: LinkTargets | None = None,
         links: Links | None = None,
     ) -> None:
-        self._marked: Repairs = {}
-        self._level = _level(self._marked, confidence_level)
+        repairs: Repairs = {}
+        self._level = _level(repairs, confidence_level)
         self._higher_is_better = None if higher_is_better is None else bool(higher_is_better)
         self._control = None if control is None else printable(control)
         attributes = {
@@ -82,12 +82,10 @@ class ABTest(Operation):
             attr.CRUCIBLE_AB_HIGHER_IS_BETTER: self._higher_is_better,
             attr.DEPLOYMENT_NAME: None if of is None else of.about,
         }
-        super().__init__(name, attributes=attributes, depends_on=depends_on, links=links)
-        self._within = of
+        super().__init__(name, of=of, attributes=attributes, repairs=repairs, depends_on=depends_on, links=links)
 
     def _prepare(self) -> None:
         super()._prepare()
-        self._repairs |= self._marked
         self._arms: dict[str, Sample] = {}
         self._told: dict[str, Any] = {}
 
@@ -221,12 +219,12 @@ class ABTest(Operation):
 
 
 @guarded(lambda *_: _LEVEL)
-def _level(marked: Repairs, given: Any) -> float:
+def _level(repairs: Repairs, given: Any) -> float:
     """A confidence level between 0 and 1; in the place of what is none, the usual one."""
-    level = share_in(marked, attr.CRUCIBLE_AB_CONFIDENCE_LEVEL, given)
+    level = share_in(repairs, attr.CRUCIBLE_AB_CONFIDENCE_LEVEL, given)
     if level is not None and 0.0 < level < 1.0:
         return level
-    unexpected(marked, attr.CRUCIBLE_AB_CONFIDENCE_LEVEL, given, "lies between 0 and 1")
+    unexpected(repairs, attr.CRUCIBLE_AB_CONFIDENCE_LEVEL, given, "lies between 0 and 1")
     return _LEVEL
 
 

@@ -15,20 +15,20 @@ from typing import Any, NamedTuple
 from opentelemetry.trace import SpanContext
 
 from crucible_trace_otel.errors import warn_once
-from crucible_trace_otel.record._context import current_operation
+from crucible_trace_otel.record._context import current_operation, innermost
 from crucible_trace_otel.record._failure import Outcome
-from crucible_trace_otel.record._files import ModelLoad, StoredFile
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
-from crucible_trace_otel.record._inference import Inference
 from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, links_with
 from crucible_trace_otel.record._living import Living
 from crucible_trace_otel.record._online import LearnsOnline
-from crucible_trace_otel.record._rollout import Rollout, version_and_record
-from crucible_trace_otel.record._serving import Served, served_by, served_file
 from crucible_trace_otel.record._unexpected import count_in, member_in, share_in
 from crucible_trace_otel.record._values import Cleaned, Repairs, clean, printable
 from crucible_trace_otel.record.ab_test import ABTest
 from crucible_trace_otel.record.facts import Model
+from crucible_trace_otel.record.files._files import ModelLoad, StoredFile
+from crucible_trace_otel.record.serving._inference import Inference
+from crucible_trace_otel.record.serving._rollout import Rollout, version_and_record
+from crucible_trace_otel.record.serving._serving import Served, served_by, served_file
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.semconv.enums import DeploymentStrategy, LinkType, Result
@@ -80,11 +80,11 @@ class Deployment(Rollout, LearnsOnline):
         depends_on: LinkTargets | None = None,
         links: Links | None = None,
     ) -> None:
-        self._marked: Repairs = {}
+        repairs: Repairs = {}
         self.version = None if version is None else printable(version)
         self.previous = previous
-        self._served = served_by(model, self._marked)
-        self._ratio = _ratio(self._marked, inference_ratio)
+        self._served = served_by(model, repairs)
+        self._ratio = _ratio(repairs, inference_ratio)
         attributes = {
             attr.DEPLOYMENT_NAME: name,
             attr.DEPLOYMENT_ID: id,
@@ -93,15 +93,16 @@ class Deployment(Rollout, LearnsOnline):
             attr.CRUCIBLE_DEPLOYMENT_REASON: reason,
             attr.CRUCIBLE_INFERENCE_SAMPLED_RATIO: self._ratio,
             **self._served.attributes,
-            **_plan(self._marked, strategy, replicas, traffic_share),
+            **_plan(repairs, strategy, replicas, traffic_share),
         }
         before, own = _causes(self._served, previous, evaluated_by)
         attributes[attr.CRUCIBLE_DEPLOYMENT_PREVIOUS_VERSION] = before
-        super().__init__(name, attributes=attributes, depends_on=depends_on, links=links_with(own, links))
+        super().__init__(
+            name, attributes=attributes, repairs=repairs, depends_on=depends_on, links=links_with(own, links)
+        )
 
     def _prepare(self) -> None:
         super()._prepare()
-        self._repairs |= self._marked
         self._each: _EachInference | None = None
 
     @property
@@ -120,7 +121,7 @@ class Deployment(Rollout, LearnsOnline):
             path: Its file, or its directory where it has several files.
             read: Called with `path` to read it; the result is the returned object's `.value`.
         """
-        loaded = ModelLoad(path, {}, within=self).perform(read)
+        loaded = ModelLoad(path, {}, of=self).perform(read)
         self._serve(loaded)
         return loaded
 
@@ -200,8 +201,7 @@ class Deployment(Rollout, LearnsOnline):
     @guarded(lambda _: False)
     def _overlaps(self) -> bool:
         """Whether another one of its name is open; a canary beside the one it takes over from is as it should be."""
-        place = (self.about, self._given.get(attr.DEPLOYMENT_ENVIRONMENT_NAME))
-        others = [each for each in _started if each is not self and each._is_open_at(place)]
+        others = [each for each in _started if each is not self and each._is_open_beside(self)]
         if all(each is self.previous or each.previous is self for each in others):
             return False
         warn_once(
@@ -211,9 +211,10 @@ class Deployment(Rollout, LearnsOnline):
         )
         return True
 
-    def _is_open_at(self, place: tuple[str, Any]) -> bool:
-        here = (self.about, self._given.get(attr.DEPLOYMENT_ENVIRONMENT_NAME))
-        return here == place and self.is_recording and self._is_here()
+    def _is_open_beside(self, other: "Deployment") -> bool:
+        key = attr.DEPLOYMENT_ENVIRONMENT_NAME
+        is_same = self.about == other.about and self._given.get(key) == other._given.get(key)
+        return is_same and self.is_recording and self._is_here()
 
     def _state(self, outcome: Outcome) -> dict[str, Any]:
         """Whether it succeeded: not where it ended with an error, nor where it was taken back."""
@@ -229,12 +230,13 @@ class Deployment(Rollout, LearnsOnline):
 
 
 @guarded(lambda _, *given: dict(zip(_PLAN, given, strict=True)))
-def _plan(marked: Repairs, strategy: Any, replicas: Any, traffic_share: Any) -> dict[str, Any]:
+def _plan(repairs: Repairs, strategy: Any, replicas: Any, traffic_share: Any) -> dict[str, Any]:
     """How it takes over."""
+    strategy_key, replicas_key, share_key = _PLAN
     return {
-        _PLAN[0]: member_in(marked, _PLAN[0], strategy, DeploymentStrategy),
-        _PLAN[1]: count_in(marked, _PLAN[1], replicas),
-        _PLAN[2]: share_in(marked, _PLAN[2], traffic_share),
+        strategy_key: member_in(repairs, strategy_key, strategy, DeploymentStrategy),
+        replicas_key: count_in(repairs, replicas_key, replicas),
+        share_key: share_in(repairs, share_key, traffic_share),
     }
 
 
@@ -251,15 +253,15 @@ def _causes(served: Served, previous: Any, evaluated_by: Any) -> tuple[str | Non
     return before, {link_type: target for link_type, target in links.items() if target is not None}
 
 
-def _all(*_: Any) -> float | None:
-    """The fallback for the share of inferences that are recorded."""
+def _of_all(*_: Any) -> float | None:
+    """The fallback: all of them are recorded."""
     return None
 
 
-@guarded(_all)
-def _ratio(marked: Repairs, given: Any) -> float | None:
+@guarded(_of_all)
+def _ratio(repairs: Repairs, given: Any) -> float | None:
     """The share of inferences that are recorded: all of them (None) where it is not given, or cannot be one."""
-    ratio = share_in(marked, attr.CRUCIBLE_INFERENCE_SAMPLED_RATIO, given)
+    ratio = share_in(repairs, attr.CRUCIBLE_INFERENCE_SAMPLED_RATIO, given)
     return ratio if ratio is not None and 0.0 <= ratio <= 1.0 else None
 
 
@@ -336,12 +338,9 @@ def inference(
         depends_on: Records it rests on.
         links: Other causal links: link type to its target or targets.
     """
-    serving = current_operation()
-    while serving is not None and not isinstance(serving, Deployment):
-        serving = serving.outer
     return Inference(
         about,
-        of=serving,
+        of=innermost(Deployment, current_operation()),
         batch_size=batch_size,
         depends_on=depends_on,
         links=links,

@@ -12,12 +12,13 @@ import sys
 from collections import Counter
 from typing import Any
 
+from crucible_trace_otel.record._context import innermost
 from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._operation import Operation
-from crucible_trace_otel.record._process import process_rank
-from crucible_trace_otel.record._timed import Timed
 from crucible_trace_otel.record._values import printable
+from crucible_trace_otel.record.processes._process import process_rank
+from crucible_trace_otel.record.timing._timed import Timed
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.semconv.enums import RepairReason
@@ -49,8 +50,7 @@ class Collective(Operation):
             attr.CRUCIBLE_COLLECTIVE_PARTICIPANT_COUNT: participants,
             attr.CRUCIBLE_DISTRIBUTED_BACKEND: backend,
         }
-        super().__init__(name, attributes=attributes)
-        self._within = of
+        super().__init__(name, of=of, attributes=attributes)
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -73,9 +73,7 @@ class Collective(Operation):
 
     def _on_start(self) -> dict[str, Any]:
         """Which of its name it is, as each process counts for itself, and where in the run."""
-        training = self._outer
-        while training is not None and not isinstance(training, Timed):
-            training = training.outer
+        training = innermost(Timed, self._outer)
         counts = _outside if training is None else training._run._collectives
         sequence = counts[self._called]
         counts[self._called] = sequence + 1

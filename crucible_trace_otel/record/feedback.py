@@ -13,7 +13,6 @@ from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext
 
-from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._context import Placed, current_operation
 from crucible_trace_otel.record._feedback_token import BadTokenError, FeedbackTarget, decode, encode
@@ -21,8 +20,9 @@ from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._links import Linkable, LinkTarget
 from crucible_trace_otel.record._operation import Operation, emit_event
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
-from crucible_trace_otel.record._steps import short
-from crucible_trace_otel.record._values import one_line, printable
+from crucible_trace_otel.record._unexpected import as_number
+from crucible_trace_otel.record._values import Repairs, one_line, printable
+from crucible_trace_otel.record.runs._training import short
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 from crucible_trace_otel.semconv.enums import FeedbackSource, LinkType, RepairReason, UnlinkedReason
@@ -139,15 +139,14 @@ class _Feedback(Operation):
 
     operation_name = spans.FEEDBACK
 
-    def __init__(self, subject: str, target: Judgeable, attributes: Mapping[str, Any], repairs: dict[str, str]) -> None:
+    def __init__(self, subject: str, target: Judgeable, attributes: Mapping[str, Any], repairs: Repairs) -> None:
         found, event_id, unlinked = _looked_up(target)
         about = {
             attr.CRUCIBLE_FEEDBACK_TARGET_EVENT_ID: event_id or None,
             attr.CRUCIBLE_FEEDBACK_UNLINKED: unlinked,
         }
         links: dict[str, LinkTarget] = {} if found is None else {LinkType.FEEDBACK_ON: found}
-        super().__init__(subject, attributes={**attributes, **about}, links=links | _brought_by(found))
-        self._repairs |= repairs
+        super().__init__(subject, attributes={**attributes, **about}, repairs=repairs, links=links | _brought_by(found))
 
     def keep(self, evaluation: Mapping[str, Any] | None = None) -> Recorded:
         """Record it, with the event of an evaluation where it is one."""
@@ -197,16 +196,13 @@ def _in_words(score: float | None, label: str | None) -> list[str]:
     return [*([] if label is None else [label]), *([] if score is None else [f"score {short(score)}"])]
 
 
-def _score_and_label(score: Any, label: Any) -> tuple[float | None, str | None, dict[str, str]]:
+def _score_and_label(score: Any, label: Any) -> tuple[float | None, str | None, Repairs]:
     """Both as they are recorded: a score that is no number becomes the label where there is none."""
     word = None if label is None else printable(label)
-    if score is None:
-        return None, word, {}
-    try:
-        return float(score), word, {}
-    except Exception as error:  # noqa: BLE001 - any object may be given, and its __float__ may do anything
-        let_through(error)
-        said = one_line(score)
-        kept = "is kept as the label" if word is None else "was left out"
-        warn_once(f"score {said}", f"A score is a number: {said!r} {kept}.")
-        return None, said if word is None else word, {attr.CRUCIBLE_FEEDBACK_SCORE: RepairReason.TYPE}
+    number = as_number(score)
+    if number is not None or score is None:
+        return number, word, {}
+    said = one_line(score)
+    kept = "is kept as the label" if word is None else "was left out"
+    warn_once(f"score {said}", f"A score is a number: {said!r} {kept}.")
+    return None, said if word is None else word, {attr.CRUCIBLE_FEEDBACK_SCORE: RepairReason.TYPE}

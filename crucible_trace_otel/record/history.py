@@ -18,13 +18,13 @@ from crucible_trace_otel.journal.series import described
 from crucible_trace_otel.journal.slots import MOST_ROWS
 from crucible_trace_otel.record._doubles import metric_attributes
 from crucible_trace_otel.record._guard import guarded
-from crucible_trace_otel.record._history_rows import TAKEN, History, Row, read_history, time_of
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation, emit_event
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._values import Repairs, clean, marks, printable
-from crucible_trace_otel.record._windows import MOST_EVENTS, StepSegment
 from crucible_trace_otel.record.facts import Dataset, Model
+from crucible_trace_otel.record.runs._history_rows import TAKEN, History, Row, read_history, time_of
+from crucible_trace_otel.record.steps._windows import MOST_EVENTS, StepSegment
 from crucible_trace_otel.record.training import Epoch, TrainingRun
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans

@@ -16,18 +16,18 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from crucible_trace_otel.record._artifacts import ArtifactVerbs
-from crucible_trace_otel.record._attempts import Attempts, Wait, retrying
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation
-from crucible_trace_otel.record._stage import After, Stage
-from crucible_trace_otel.record._stage_order import StageOrder
+from crucible_trace_otel.record.stages._artifacts import ArtifactVerbs
+from crucible_trace_otel.record.stages._attempts import Attempts, Wait, retrying
+from crucible_trace_otel.record.stages._stage import After, Stage
+from crucible_trace_otel.record.stages._stage_order import StageOrder
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 
 if TYPE_CHECKING:
-    from crucible_trace_otel.record._stage_memory import StageCache, StageMemory
+    from crucible_trace_otel.record.stages._stage_memory import StageCache, StageMemory
 
 __all__ = ["Pipeline", "Stage", "pipeline", "stage"]
 
@@ -61,7 +61,7 @@ class Pipeline(ArtifactVerbs):
         """Begin, with what earlier executions remember of the stages."""
         is_new = not self._started_at and not self.ended
         if is_new and (self._state_path is not None or self._cache is not None):
-            from crucible_trace_otel.record._stage_memory import memory_of  # noqa: PLC0415 - only for who has a memory
+            from crucible_trace_otel.record.stages._stage_memory import memory_of  # noqa: PLC0415 - only for who has a memory
 
             self._memory = memory_of(self._state_path, self._cache, self.about)
         super()._begin(inside)

@@ -22,7 +22,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from crucible_trace_otel.record._context import living_context, operation_in, remote_baggage
 from crucible_trace_otel.record._guard import guarded, nothing
-from crucible_trace_otel.record._process import HANDED_DOWN, process_facts
+from crucible_trace_otel.record.processes._process import HANDED_DOWN, process_facts
 
 __all__ = ["child_environment", "in_context"]
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
-from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._guard import forgiving, guarded
 from crucible_trace_otel.record._links import Links, LinkTarget, LinkTargets, links_with
@@ -26,6 +25,7 @@ from crucible_trace_otel.record._model_calls import (
 from crucible_trace_otel.record._moments import record_moment
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._recorded import Recorded
+from crucible_trace_otel.record._unexpected import as_number
 from crucible_trace_otel.record._values import marks, one_line, printable, with_template
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
@@ -219,14 +219,13 @@ def reasoning_chain(
 
 def _confidence(given: Any) -> tuple[float | None, dict[str, Any]]:
     """A confidence from 0 to 1; what is none is kept beside it as metadata, and the confidence stays unknown."""
-    try:
-        confidence = float(given)
-    except Exception as error:  # noqa: BLE001 - any object may be given, and its __float__ may do anything
-        let_through(error)
-        if given is not None:
-            said = one_line(given)
-            warn_once(f"confidence {said}", f"A confidence is a number from 0 to 1: {said!r} is kept as metadata only.")
-        return None, {} if given is None else {"confidence_given": printable(given)}
+    if given is None:
+        return None, {}
+    confidence = as_number(given)
+    if confidence is None:
+        said = one_line(given)
+        warn_once(f"confidence {said}", f"A confidence is a number from 0 to 1: {said!r} is kept as metadata only.")
+        return None, {"confidence_given": printable(given)}
     if 0.0 <= confidence <= 1.0:
         return confidence, {}
     warn_once(f"confidence {confidence}", f"A confidence goes from 0 to 1: {confidence} is kept as metadata only.")

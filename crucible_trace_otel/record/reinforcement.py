@@ -12,22 +12,22 @@ from itertools import count
 from types import MappingProxyType
 from typing import Any
 
-from crucible_trace_otel.record._abnormal import StepWatch
-from crucible_trace_otel.record._context import current_operation
+from crucible_trace_otel.record._context import current_operation, innermost
 from crucible_trace_otel.record._doubles import doubles, metric_attributes
 from crucible_trace_otel.record._experience import experience_attributes, sources_of
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
-from crucible_trace_otel.record._late import is_kept
 from crucible_trace_otel.record._links import Links, LinkTargets, links_with
 from crucible_trace_otel.record._moments import record_moment
 from crucible_trace_otel.record._online import LearnsOnline
 from crucible_trace_otel.record._operation import Operation
-from crucible_trace_otel.record._policy import WindowPolicy, policy_of
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
-from crucible_trace_otel.record._stepping import Stepping
-from crucible_trace_otel.record._totals import StepTotals
+from crucible_trace_otel.record._scored import Scored
 from crucible_trace_otel.record._values import printable
-from crucible_trace_otel.record._windows import StepWindows
+from crucible_trace_otel.record.steps._abnormal import StepWatch
+from crucible_trace_otel.record.steps._policy import WindowPolicy, policy_of
+from crucible_trace_otel.record.steps._stepping import Stepping
+from crucible_trace_otel.record.steps._totals import StepTotals
+from crucible_trace_otel.record.steps._windows import StepWindows
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 from crucible_trace_otel.semconv.enums import LinkType
@@ -46,8 +46,12 @@ _KNOWN_METRICS = {
 """Numbers of a policy update that have a name of their own in the convention."""
 
 
-class PolicyUpdate(LearnsOnline):
-    """A policy is changed by what it has met."""
+class PolicyUpdate(LearnsOnline, Scored):
+    """A policy is changed by what it has met.
+
+    Of its metrics, `loss`, `learning_rate`, `gradient_norm`, `kl` (divergence of the new policy from the old one) and
+    `entropy` have attributes of their own; others are metrics of yours, such as `clip_fraction=0.1`.
+    """
 
     operation_name = spans.POLICY_UPDATE
 
@@ -64,28 +68,14 @@ class PolicyUpdate(LearnsOnline):
         sources = sources_of(sampled_from)
         super().__init__(
             _version_said(version),
+            of=of,
             attributes=_update_attributes(version, samples) | sources.attributes,
             depends_on=depends_on,
             links=links_with(sources.links, links),
         )
-        self._within = of
 
-    def _prepare(self) -> None:
-        super()._prepare()
-        self._metrics: dict[Any, Any] = {}
-
-    @guarded(nothing)
-    def record_metric(self, **metrics: Any) -> None:
-        """Record what the update did; those of one name replace each other.
-
-        Args:
-            **metrics: By name. `loss`, `learning_rate`, `gradient_norm`, `kl` (divergence of the new policy from the
-                old one) and `entropy` have attributes of their own; others are metrics of yours, such as
-                `clip_fraction=0.1`.
-        """
-        if is_kept(self):
-            self._metrics |= metrics
-            self.set(_told(self._metrics))
+    def _metric_attributes(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        return _numbers_told(metrics)
 
 
 class Learning(Operation):
@@ -136,14 +126,14 @@ class Learning(Operation):
             sampled_from: The experience it learned from: what `sample_experience` returned, or episodes.
             depends_on: Other records it rests on.
             links: Other causal links: link type to its target or targets.
-            **metrics: As for `PolicyUpdate.record_metric`: `loss=0.3, kl=0.01`.
+            **metrics: What it did, as for a `PolicyUpdate`: `loss=0.3, kl=0.01`.
         """
         sources = sources_of(sampled_from)
         return record_moment(
             self,
             spans.POLICY_UPDATE,
             _version_said(version),
-            {**_update_attributes(version, samples), **sources.attributes, **_told(metrics)},
+            {**_update_attributes(version, samples), **sources.attributes, **_numbers_told(metrics)},
             depends_on=depends_on,
             links=links_with(sources.links, links),
         )
@@ -212,11 +202,11 @@ class Episode(Stepping, Learning):
         rewarded = {} if rewarded_by is None else {LinkType.REWARDED_BY: rewarded_by}
         super().__init__(
             f"episode {printable(self.index)}",
+            of=of,
             attributes=attributes,
             depends_on=depends_on,
             links=links_with(rewarded, links),
         )
-        self._within = of
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -331,9 +321,7 @@ def episode(
         depends_on: Records it rests on.
         links: Other causal links: link type to its target or targets.
     """
-    around = current_operation()
-    while around is not None and not isinstance(around, Acting):
-        around = around.outer
+    around = innermost(Acting, current_operation())
     return (Episode if around is None else around.episode)(
         index,
         policy_version=policy_version,
@@ -355,7 +343,7 @@ def _update_attributes(version: object, samples: int | None) -> dict[str, Any]:
     }
 
 
-def _told(metrics: dict[Any, Any]) -> dict[str, Any]:
+def _numbers_told(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Numbers of a policy update as attributes, doubles all of them."""
     known = {_KNOWN_METRICS[name]: value for name, value in metrics.items() if name in _KNOWN_METRICS}
     others = {name: value for name, value in metrics.items() if name not in _KNOWN_METRICS}

@@ -14,26 +14,26 @@ from itertools import count
 from operator import index
 from typing import Any, SupportsIndex
 
-from crucible_trace_otel.record._abnormal import StepWatch
-from crucible_trace_otel.record._attempt import Attempt
-from crucible_trace_otel.record._checkpoints import Checkpoints
 from crucible_trace_otel.record._doubles import doubles
 from crucible_trace_otel.record._failure import Outcome
-from crucible_trace_otel.record._files import StoredFile
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._living import Living
 from crucible_trace_otel.record._moments import record_moment
 from crucible_trace_otel.record._operation import emit_event
 from crucible_trace_otel.record._parts import RunParts
-from crucible_trace_otel.record._policy import WindowPolicy, policy_of
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
-from crucible_trace_otel.record._saving import ModelSave
-from crucible_trace_otel.record._steps import Training, short
-from crucible_trace_otel.record._totals import StepTotals
 from crucible_trace_otel.record._values import printable, with_template
-from crucible_trace_otel.record._windows import StepWindows
 from crucible_trace_otel.record.facts import Dataset, Model, run_facts
+from crucible_trace_otel.record.files._files import StoredFile
+from crucible_trace_otel.record.runs._attempt import Attempt
+from crucible_trace_otel.record.runs._checkpoints import Checkpoints
+from crucible_trace_otel.record.runs._saving import ModelSave
+from crucible_trace_otel.record.runs._training import Training, short
+from crucible_trace_otel.record.steps._abnormal import StepWatch
+from crucible_trace_otel.record.steps._policy import WindowPolicy, policy_of
+from crucible_trace_otel.record.steps._totals import StepTotals
+from crucible_trace_otel.record.steps._windows import StepWindows
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 from crucible_trace_otel.semconv.enums import LinkType, Result, RunState
@@ -49,17 +49,13 @@ class Epoch(Training):
     operation_name = spans.EPOCH
 
     def __init__(self, run: "TrainingRun", index: int) -> None:
-        super().__init__(f"epoch {printable(index)}", attributes={attr.CRUCIBLE_TRAINING_EPOCH_INDEX: index})
         self.index = index
-        self._run = self._within = run
-        self._open_windows()
+        self._run = run
+        attributes = {attr.CRUCIBLE_TRAINING_EPOCH_INDEX: index}
+        super().__init__(f"epoch {printable(index)}", of=run, attributes=attributes)
 
     def _prepare(self) -> None:
         super()._prepare()
-        if hasattr(self, "_run"):  # a fresh twin, for a call of a decorated function
-            self._open_windows()
-
-    def _open_windows(self) -> None:
         self._totals = StepTotals()
         self._windows = StepWindows(self, self._run._watch, self._totals, self._run._totals)
         self._run._windows_inside.add(self._windows)
@@ -191,7 +187,10 @@ class TrainingRun(Checkpoints, Attempt):
             "epoch": self._last_epoch,
         }
         links = None if evaluated_by is None else {LinkType.EVALUATED_BY: evaluated_by}
-        return ModelSave(path, attributes, depends_on, self, said if sidecar else None, links).perform(write)
+        saving = ModelSave(
+            path, attributes, of=self, said=said if sidecar else None, depends_on=depends_on, links=links
+        )
+        return saving.perform(write)
 
     @guarded(nothing)
     def stop_early(

@@ -8,16 +8,15 @@ with crucible.tuning_study("digits-lr", objective="accuracy", direction="maximiz
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from crucible_trace_otel.errors import warn_once
-from crucible_trace_otel.record._doubles import metric_attributes
 from crucible_trace_otel.record._failure import Outcome
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._late import is_kept, warn_late
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation
+from crucible_trace_otel.record._scored import Scored
 from crucible_trace_otel.record._values import printable
 from crucible_trace_otel.record.facts import hyperparameter_attributes
 from crucible_trace_otel.semconv import attributes as attr
@@ -34,7 +33,7 @@ _DIRECTIONS = {
 }
 
 
-class Trial(Operation):
+class Trial(Scored):
     """One try of a study, with its hyperparameters. It fails with the exception that leaves it."""
 
     operation_name = spans.TRIAL
@@ -57,8 +56,7 @@ class Trial(Operation):
             **hyperparameter_attributes(hyperparameters),
         }
         about = "trial" if index is None else f"trial {printable(index)}"
-        super().__init__(about, attributes=attributes, depends_on=depends_on, links=links)
-        self._within = study
+        super().__init__(about, of=study, attributes=attributes, depends_on=depends_on, links=links)
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -68,7 +66,6 @@ class Trial(Operation):
         """Value of the objective; None while it is not known."""
         self.state: str | None = None
         """How it ended: `completed`, `pruned` or `failed`; None before that."""
-        self._metrics: dict[Any, Any] = {}
 
     def _on_start(self) -> dict[str, Any]:
         """Its index: the one that was asked for, or its place in the order of starts."""
@@ -88,17 +85,7 @@ class Trial(Operation):
             reached = float(value)
             self.value = self.value if self.ended else reached
             self.set({attr.CRUCIBLE_TUNING_VALUE: reached})
-            self._record(metrics)
-
-    @guarded(nothing)
-    def record_metric(self, **metrics: Any) -> None:
-        """Record what it reached beside the objective; those of one name replace each other.
-
-        Args:
-            **metrics: By name: `accuracy=0.93`.
-        """
-        if is_kept(self):
-            self._record(metrics)
+            self._reach(metrics)
 
     @guarded(nothing)
     def prune(self, reason: str) -> None:
@@ -110,10 +97,6 @@ class Trial(Operation):
         if is_kept(self):
             self.state = self.state if self.ended else TrialState.PRUNED
             self.set({attr.CRUCIBLE_TUNING_TRIAL_REASON: reason})
-
-    def _record(self, metrics: Mapping[str, Any]) -> None:
-        self._metrics |= metrics
-        self.set(metric_attributes(self._metrics))
 
     def _state(self, outcome: Outcome) -> dict[str, Any]:
         """How it ended: pruned where it was, whatever left it then."""
@@ -147,8 +130,7 @@ class TuningStudy(Operation):
             attr.CRUCIBLE_TUNING_OBJECTIVE: objective,
             attr.CRUCIBLE_TUNING_DIRECTION: self._direction,
         }
-        super().__init__(name, attributes=self._of_trials, depends_on=depends_on, links=links)
-        self._within = of
+        super().__init__(name, of=of, attributes=self._of_trials, depends_on=depends_on, links=links)
 
     def _prepare(self) -> None:
         super()._prepare()

@@ -6,24 +6,22 @@ with epoch.validation_run("held-out", dataset="uci-digits") as validation:
 
 from typing import TYPE_CHECKING, Any
 
-from crucible_trace_otel.record._doubles import metric_attributes
-from crucible_trace_otel.record._guard import guarded, nothing
-from crucible_trace_otel.record._late import is_kept
 from crucible_trace_otel.record._links import Links, LinkTargets
-from crucible_trace_otel.record._operation import Operation
+from crucible_trace_otel.record._scored import Scored
 from crucible_trace_otel.record.facts import Dataset, dataset_attributes
 from crucible_trace_otel.semconv import spans
 
 if TYPE_CHECKING:
-    from crucible_trace_otel.record._timed import Timed
+    from crucible_trace_otel.record.timing._timed import Timed
 
 __all__ = ["ValidationRun"]
 
 
-class ValidationRun(Operation):
+class ValidationRun(Scored):
     """A judgement of the model; later decisions and checkpoints can depend on it."""
 
     operation_name = spans.VALIDATION_RUN
+    _of: "Timed"
 
     def __init__(
         self,
@@ -34,24 +32,8 @@ class ValidationRun(Operation):
         depends_on: LinkTargets | None = None,
         links: Links | None = None,
     ) -> None:
-        super().__init__(about, attributes=dataset_attributes(dataset), depends_on=depends_on, links=links)
-        self._within = self._of = of
-
-    def _prepare(self) -> None:
-        super()._prepare()
-        self._metrics: dict[Any, Any] = {}
+        super().__init__(about, of=of, attributes=dataset_attributes(dataset), depends_on=depends_on, links=links)
 
     def _on_start(self) -> dict[str, Any]:
         """After which step of which epoch."""
         return self._of._epoch_and_step()
-
-    @guarded(nothing)
-    def record_metric(self, **metrics: Any) -> None:
-        """Record results; those of one name replace each other.
-
-        Args:
-            **metrics: By name: `accuracy=0.93`.
-        """
-        if is_kept(self):
-            self._metrics |= metrics
-            self.set(metric_attributes(self._metrics))

@@ -8,8 +8,8 @@ from crucible_trace_otel.renderers.words import DECISIONS, number, plain, plural
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.trace.lineage import CHANGES, Change, DatasetUse, Feedback, Inferences, Lineage
-from crucible_trace_otel.trace.provenance import INSIDE, Edge, key_of, made, path_of, text_of, used
-from crucible_trace_otel.trace.spans import TraceSpan, local_time
+from crucible_trace_otel.trace.provenance import INSIDE, LOADS, Edge, made, path_of, text_of, used
+from crucible_trace_otel.trace.spans import TraceSpan, key_of, local_time
 
 __all__ = ["document", "lines", "story", "title"]
 
@@ -24,7 +24,6 @@ _AROUND: Final = (
     operations.STAGE,
 )
 _TOLD_WITH_TIME: Final = frozenset({operations.TRAINING_RUN, operations.DEPLOYMENT, operations.MODEL_SAVE})
-_LOADS: Final = frozenset({operations.MODEL_LOAD, operations.CHECKPOINT_LOAD})
 _TOLD: Final = frozenset(
     {
         *DECISIONS,
@@ -79,7 +78,7 @@ def story(lineage: Lineage) -> list[tuple[str, list[str]]]:
 
 def _is_told_outside(lineage: Lineage, span: TraceSpan) -> bool:
     """Whether it is a load, which is told as an edge of what it lies in."""
-    return span.operation in _LOADS and any(edge.type == INSIDE for edge in lineage.edges_of(span))
+    return span.operation in LOADS and any(edge.type == INSIDE for edge in lineage.edges_of(span))
 
 
 def title(lineage: Lineage) -> str:
@@ -239,16 +238,7 @@ def document(lineage: Lineage) -> dict[str, Any]:
         "edges": [_edge_values(edge) for edges in lineage.edges.values() for edge in edges],
         "rejected": [{**_id(one), "name": plain(one.about), "reasoning": reasoning(one)} for one in lineage.rejected],
         "changes": [_change_values(one) for one in lineage.changes],
-        "inferences": [
-            {
-                "of": _id(one.of),
-                "count": one.count,
-                "failed": one.failed,
-                "start_ns": one.start_ns,
-                "end_ns": one.end_ns,
-            }
-            for one in lineage.inferences
-        ],
+        "inferences": [_inferences_values(one) for one in lineage.inferences],
         "feedback": [_feedback_values(one) for one in lineage.feedback],
     }
 

@@ -6,7 +6,7 @@ from typing import Final
 from crucible_trace_otel.renderers.words import plain, quoted, reasoning
 from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.trace.causality import CausalStep, causes
-from crucible_trace_otel.trace.spans import Trace, TraceSpan
+from crucible_trace_otel.trace.spans import Key, Trace, TraceSpan, key_of
 
 __all__ = ["causal_chain", "outcome_of", "rejected"]
 
@@ -42,14 +42,14 @@ def causal_chain(traces: Trace | Iterable[Trace], span: TraceSpan) -> list[str]:
 def rejected(traces: Iterable[Trace], steps: Iterable[CausalStep]) -> list[TraceSpan]:
     """The alternatives that were rejected in the chains whose decisions `steps` lead to, each once."""
     by_id = {trace_id: trace for trace in traces for trace_id in trace.trace_ids}
-    found: dict[tuple[str, str], TraceSpan] = {}
+    found: dict[Key, TraceSpan] = {}
     for target in [step.target for step in steps if step.target is not None]:
         trace = by_id[target.trace_id]
         for chain in (target, trace.by_id.get(target.parent_id or "", target)):
             if chain.operation == operations.REASONING_CHAIN:
                 decisions = trace.children.get(chain.span_id, ())
                 against = [one for one in decisions if one.operation == operations.ALTERNATIVE_REJECTED]
-                found |= {(one.trace_id, one.span_id): one for one in against}
+                found |= {key_of(one): one for one in against}
     return list(found.values())
 
 

@@ -29,10 +29,10 @@ from opentelemetry import trace as trace_api
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.journal.sizes import TRACES
 from crucible_trace_otel.journal.writer import Sync
-from crucible_trace_otel.record._launchers import ProcessRank
 from crucible_trace_otel.record._model_calls import use_prices
-from crucible_trace_otel.record._process import use_process_rank
-from crucible_trace_otel.record._windows import keep_what_waits
+from crucible_trace_otel.record.processes._launchers import ProcessRank
+from crucible_trace_otel.record.processes._process import use_process_rank
+from crucible_trace_otel.record.steps._windows import keep_what_waits
 from crucible_trace_otel.sdk._handle import AT_EXIT, EXIT_S, FLUSH_S, Handle, Report
 from crucible_trace_otel.sdk._providers import connect, foreign_provider, own_provider
 from crucible_trace_otel.sdk._recorder import Recorder

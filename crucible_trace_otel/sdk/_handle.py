@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from crucible_trace_otel.errors import logger, warn_once
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.journal.records import HANDED_OVER
-from crucible_trace_otel.record._digests import drain, give_up
 from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record.files._digests import drain, give_up
 from crucible_trace_otel.sdk._recorder import Recorder
 
 if TYPE_CHECKING:

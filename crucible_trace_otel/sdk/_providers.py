@@ -13,10 +13,10 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.trace import ProxyTracerProvider
 
 from crucible_trace_otel.errors import ConfigurationError, warn_once
-from crucible_trace_otel.record._keeping import use_step_keeper
-from crucible_trace_otel.record._process import process_rank
 from crucible_trace_otel.record._tracer import current_tracer, use_tracer_provider
 from crucible_trace_otel.record._values import clean
+from crucible_trace_otel.record.processes._process import process_rank
+from crucible_trace_otel.record.steps._keeping import use_step_keeper
 from crucible_trace_otel.sdk._ids import RunIdGenerator, id_generator
 from crucible_trace_otel.sdk._recorder import Recorder, Switch
 from crucible_trace_otel.sdk._settings import Settings, span_limits

@@ -16,7 +16,7 @@ from crucible_trace_otel.errors import ConfigurationError, FormatError, warn_onc
 from crucible_trace_otel.journal.files import make_private_directory
 from crucible_trace_otel.journal.sizes import DEFAULT_BUDGET, Budget
 from crucible_trace_otel.journal.writer import Sync
-from crucible_trace_otel.record._launchers import ProcessRank
+from crucible_trace_otel.record.processes._launchers import ProcessRank
 from crucible_trace_otel.sdk._variables import (
     OFF,
     amount,

@@ -8,11 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from crucible_trace_otel.semconv import attributes as attr
-from crucible_trace_otel.trace.spans import Trace, TraceSpan, enclosing
+from crucible_trace_otel.trace.spans import Key, Trace, TraceSpan, enclosing, key_of
 
 __all__ = ["CausalLink", "CausalStep", "causal_links", "causes"]
-
-_Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +83,10 @@ def causes(traces: Trace | Iterable[Trace], span: TraceSpan) -> tuple[CausalStep
     Each cause is followed once, so cycles end; the order depends on nothing but the spans.
     """
     every = (traces,) if isinstance(traces, Trace) else tuple(traces)
-    index: dict[_Key, TraceSpan] = {(one.trace_id, one.span_id): one for trace in every for one in trace.spans}
+    index: dict[Key, TraceSpan] = {key_of(one): one for trace in every for one in trace.spans}
     homes = {trace_id: trace for trace in every for trace_id in trace.trace_ids}
-    followed = {(span.trace_id, span.span_id)}
-    asked: set[_Key] = set()
+    followed = {key_of(span)}
+    asked: set[Key] = set()
     steps: list[CausalStep] = []
     waiting = _links_of((*_around(span, homes), *_parts(span, homes.get(span.trace_id))), 0, span, asked)
     while waiting:
@@ -102,12 +100,12 @@ def causes(traces: Trace | Iterable[Trace], span: TraceSpan) -> tuple[CausalStep
     return tuple(steps)
 
 
-def _links_of(holders: Iterable[TraceSpan], depth: int, subject: TraceSpan, asked: set[_Key]) -> list[CausalStep]:
+def _links_of(holders: Iterable[TraceSpan], depth: int, subject: TraceSpan, asked: set[Key]) -> list[CausalStep]:
     """The links of those `holders` not `asked` before, last first: what encloses two effects is listed once."""
     steps: list[CausalStep] = []
     for holder in holders:
-        if (holder.trace_id, holder.span_id) not in asked:
-            asked.add((holder.trace_id, holder.span_id))
+        if key_of(holder) not in asked:
+            asked.add(key_of(holder))
             steps += [CausalStep(depth, subject, holder, link, None) for link in causal_links(holder)]
     return steps[::-1]
 

@@ -19,8 +19,8 @@ from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
 from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.semconv.enums import LinkType
-from crucible_trace_otel.trace.provenance import INSIDE, Edge, Key, Provenance, key_of
-from crucible_trace_otel.trace.spans import Trace, TraceSpan, in_order
+from crucible_trace_otel.trace.provenance import INSIDE, Edge, Provenance
+from crucible_trace_otel.trace.spans import Key, Trace, TraceSpan, in_order, key_of
 from crucible_trace_otel.trace.subjects import Subject, find_subject
 
 __all__ = ["CHANGES", "Change", "DatasetUse", "Feedback", "Inferences", "Lineage", "lineage"]

@@ -13,19 +13,17 @@ from crucible_trace_otel.semconv import events
 from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.semconv.enums import LinkType
 from crucible_trace_otel.trace.causality import causal_links
-from crucible_trace_otel.trace.spans import NAMING, Trace, TraceSpan, in_order
+from crucible_trace_otel.trace.spans import NAMING, Key, Trace, TraceSpan, in_order, key_of
 
-__all__ = ["INSIDE", "SAVES", "Edge", "Key", "Known", "Provenance", "key_of", "made", "path_of", "text_of", "used"]
+__all__ = ["INSIDE", "LOADS", "SAVES", "Edge", "Known", "Provenance", "made", "path_of", "text_of", "used"]
 
-Key = tuple[str, str]
-"""Trace id and span id."""
 Known = Literal["link", "digest", "enclosed", "name only"]
 """How it is known that one thing rests on another."""
 
 INSIDE: Final = "in"
 """The type of an edge to what encloses the operation."""
 SAVES: Final = frozenset({operations.MODEL_SAVE, operations.CHECKPOINT_SAVE})
-_LOADS: Final = frozenset({operations.MODEL_LOAD, operations.CHECKPOINT_LOAD})
+LOADS: Final = frozenset({operations.MODEL_LOAD, operations.CHECKPOINT_LOAD})
 _HOLDERS: Final = NAMING | {operations.STAGE, operations.TRIAL}
 _OF_RUNS: Final = SAVES | {operations.VALIDATION_RUN}
 _PARTS: Final = SAVES | _HOLDERS | {operations.INFERENCE, operations.A_B_TEST}
@@ -66,11 +64,6 @@ class Edge:
     def leads_on(self) -> bool:
         """Whether what the cause rests on is behind the effect too; not where the bytes differ."""
         return self.cause is not None and self.is_same is not False and self.type not in _ASIDE
-
-
-def key_of(span: TraceSpan) -> Key:
-    """By what a span is told from all others."""
-    return (span.trace_id, span.span_id)
 
 
 def text_of(span: TraceSpan, key: str) -> str:
@@ -133,7 +126,7 @@ class Provenance:
             self._deployed_as.setdefault(str(span.attributes.get(attr.DEPLOYMENT_NAME, span.about)), []).append(span)
         if span.operation == operations.TRAINING_RUN and attr.CRUCIBLE_RUN_ID in span.attributes:
             self._runs.setdefault(str(span.attributes[attr.CRUCIBLE_RUN_ID]), []).append(span)
-        holder = self.holder_of(span) if span.operation in _LOADS else None
+        holder = self.holder_of(span) if span.operation in LOADS else None
         if holder is not None:
             self._loads.setdefault(key_of(holder), []).append(span)
 
@@ -216,7 +209,7 @@ class Provenance:
 
     def _called(self, span: TraceSpan, holder: TraceSpan) -> tuple[str, list[TraceSpan]]:
         """What `holder` loads or serves by its name or path, and how `span` stands to that."""
-        if holder.operation in _LOADS:
+        if holder.operation in LOADS:
             return _standing(span), self._saved_at.get(path_of(holder), []) if path_of(holder) else []
         if holder.operation == operations.INFERENCE and self.holder_of(holder) is None:
             deployments = self._deployed_as.get(str(holder.attributes.get(attr.DEPLOYMENT_NAME)), [])
@@ -281,7 +274,7 @@ def _reached(starts: Iterable[TraceSpan], following: Callable[[TraceSpan], list[
 
 def _standing(user: TraceSpan) -> str:
     """How `user` stands to what made the bytes it used."""
-    if user.operation in _LOADS:
+    if user.operation in LOADS:
         return LinkType.PRODUCED_BY
     return LinkType.SERVES if user.operation == operations.DEPLOYMENT else LinkType.CONSUMES
 

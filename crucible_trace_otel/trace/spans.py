@@ -13,6 +13,7 @@ from crucible_trace_otel.semconv.enums import RunState
 __all__ = [
     "DECISIONS",
     "NAMING",
+    "Key",
     "Status",
     "Trace",
     "TraceEvent",
@@ -21,12 +22,15 @@ __all__ = [
     "enclosing",
     "group_into_traces",
     "in_order",
+    "key_of",
     "local_time",
     "without_markers",
 ]
 
 Attributes = Mapping[str, Any]
 Status = Literal["unset", "ok", "error"]
+Key = tuple[str, str]
+"""Trace id and span id: by what a span is told from all others."""
 
 NAMING: Final = frozenset(
     {
@@ -256,6 +260,11 @@ def in_order(spans: Iterable[TraceSpan]) -> tuple[TraceSpan, ...]:
     return tuple(sorted(spans, key=lambda span: (span.start_ns, span.end_ns, span.span_id)))
 
 
+def key_of(span: TraceSpan) -> Key:
+    """By what `span` is told from all others."""
+    return (span.trace_id, span.span_id)
+
+
 def group_into_traces(spans: Iterable[TraceSpan]) -> tuple[Trace, ...]:
     """The traces that `spans` belong to, oldest first; of spans with the same ids the first stays.
 
@@ -274,17 +283,15 @@ def without_markers(spans: Iterable[TraceSpan]) -> list[TraceSpan]:
     A backend shows an operation when it has ended, so that it needs these; one that is read here is there before.
     """
     every = list(spans)
-    there = {(span.trace_id, span.span_id) for span in every if span.operation not in _MARKERS}
+    there = {key_of(span) for span in every if span.operation not in _MARKERS}
     started = {
-        (span.trace_id, span.span_id)
-        for span in every
-        if span.operation in _STARTED and (span.trace_id, span.parent_id) in there
+        key_of(span) for span in every if span.operation in _STARTED and (span.trace_id, span.parent_id) in there
     }
     known = there | started
     return [
         span
         for span in every
-        if (span.trace_id, span.span_id) not in started
+        if key_of(span) not in started
         and not (span.operation == operations.PROGRESS and (span.trace_id, span.parent_id) in known)
     ]
 

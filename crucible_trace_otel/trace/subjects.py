@@ -17,12 +17,11 @@ from typing import Final
 from crucible_trace_otel.errors import CrucibleError, FormatError, NotFoundError
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
-from crucible_trace_otel.trace.provenance import SAVES, Provenance, key_of, made, path_of, text_of, used
-from crucible_trace_otel.trace.spans import NAMING, TraceSpan, local_time
+from crucible_trace_otel.trace.provenance import LOADS, SAVES, Provenance, made, path_of, text_of, used
+from crucible_trace_otel.trace.spans import NAMING, Key, TraceSpan, key_of, local_time
 
 __all__ = ["AmbiguousSubjectError", "Subject", "find_subject"]
 
-_LOADS: Final = frozenset({operations.MODEL_LOAD, operations.CHECKPOINT_LOAD})
 _WHICH: Final = (
     attr.DEPLOYMENT_ENVIRONMENT_NAME,
     attr.CRUCIBLE_DEPLOYMENT_TARGET_VERSION,
@@ -92,7 +91,7 @@ def _shown(text: str) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
-def _keys(subject: Subject) -> set[tuple[str, str]]:
+def _keys(subject: Subject) -> set[Key]:
     return {key_of(span) for span in subject.spans}
 
 
@@ -137,7 +136,7 @@ def _deployment(known: Provenance, text: str) -> Subject | None:
 
 def _model(known: Provenance, text: str) -> Subject | None:
     """What was saved under a name; else the runs, deployments and loads that name the model."""
-    naming = (SAVES, {operations.TRAINING_RUN}, {operations.DEPLOYMENT}, _LOADS)
+    naming = (SAVES, {operations.TRAINING_RUN}, {operations.DEPLOYMENT}, LOADS)
     for name, which in _readings(text):
         named = [
             span
@@ -161,7 +160,7 @@ def _file(known: Provenance, text: str) -> Subject | None:
         lambda path: path.endswith(f"/{text}") or text.endswith(f"/{path}"),
     )
     for is_meant in tests:
-        for kinds in (SAVES, _LOADS):
+        for kinds in (SAVES, LOADS):
             there = [span for span in known.spans if span.operation in kinds and path_of(span)]
             found = [span for span in there if is_meant(path_of(span))]
             if found:

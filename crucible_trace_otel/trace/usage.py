@@ -21,7 +21,7 @@ from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.semconv.enums import LinkType
 from crucible_trace_otel.tokens import TokenUsage, UsageSum, money
-from crucible_trace_otel.trace.spans import DECISIONS, Trace, TraceSpan, enclosing, in_order
+from crucible_trace_otel.trace.spans import DECISIONS, Key, Trace, TraceSpan, enclosing, in_order, key_of
 
 if TYPE_CHECKING:
     from crucible_trace_otel.prices import PriceTable
@@ -73,7 +73,7 @@ class Usage:
 
     calls: tuple[Call, ...]
     """Each once, in order of their start."""
-    spans: Mapping[tuple[str, str], TraceSpan]
+    spans: Mapping[Key, TraceSpan]
     """Every span of the traces by its trace id and span id."""
 
     @property
@@ -88,37 +88,28 @@ class Usage:
             operation: The convention's name, such as `reasoning_chain`, `stage`, `training_run` or `experiment`.
                 Operations of one name that lie in each other hold the inner one's calls each.
         """
-        sums: dict[tuple[str, str], UsageSum] = {}
-        for key, operations_around in self._around.items():
-            if self.spans[key].operation == operation:
-                sums[key] = sum((call.sum for call in operations_around), UsageSum())
-        return tuple((span, sums[span.trace_id, span.span_id]) for span in in_order(self.spans[key] for key in sums))
+        inside = {key: calls for key, calls in self._around.items() if self.spans[key].operation == operation}
+        sums = _added_up((key, call.sum) for key, calls in inside.items() for call in calls)
+        return tuple((span, sums[key_of(span)]) for span in in_order(self.spans[key] for key in sums))
 
     def by_decision(self) -> tuple[tuple[TraceSpan, UsageSum], ...]:
         """Each decision that alone was taken in a call, with the sum of its calls."""
-        sums: dict[tuple[str, str], UsageSum] = {}
-        for call in self.calls:
-            if call.decision is not None:
-                key = (call.decision.trace_id, call.decision.span_id)
-                sums[key] = sums.get(key, UsageSum()) + call.sum
-        return tuple((span, sums[span.trace_id, span.span_id]) for span in in_order(self.spans[key] for key in sums))
+        sums = _added_up((key_of(call.decision), call.sum) for call in self.calls if call.decision is not None)
+        return tuple((span, sums[key_of(span)]) for span in in_order(self.spans[key] for key in sums))
 
     def by_model(self) -> dict[tuple[str, str], UsageSum]:
         """Provider and model, each empty where nobody says, to the sum of their calls."""
-        sums: dict[tuple[str, str], UsageSum] = {}
-        for call in self.calls:
-            key = (call.provider, call.model)
-            sums[key] = sums.get(key, UsageSum()) + call.sum
+        sums = _added_up(((call.provider, call.model), call.sum) for call in self.calls)
         return dict(sorted(sums.items()))
 
     @cached_property
-    def _around(self) -> dict[tuple[str, str], list[Call]]:
+    def _around(self) -> dict[Key, list[Call]]:
         """Each span to the calls that it encloses, or is."""
-        found: dict[tuple[str, str], list[Call]] = {}
+        found: dict[Key, list[Call]] = {}
         by_id = {span.span_id: span for span in self.spans.values()}
         for call in self.calls:
             for span in enclosing(call.span, by_id.get):
-                found.setdefault((span.trace_id, span.span_id), []).append(call)
+                found.setdefault(key_of(span), []).append(call)
         return found
 
 
@@ -135,11 +126,11 @@ def usage(traces: Trace | Iterable[Trace], *, prices: "PriceTable | None" = None
         not added up; calls without a known cost, or without known tokens, are counted as such.
     """
     spans = [span for trace in ([traces] if isinstance(traces, Trace) else traces) for span in trace.spans]
-    every = {(span.trace_id, span.span_id): span for span in in_order(spans)}
+    every = {key_of(span): span for span in in_order(spans)}
     telling = _counted(every)
-    thinkers: dict[tuple[str, str], list[TraceSpan]] = {}
+    thinkers: dict[Key, list[TraceSpan]] = {}
     for span in every.values():
-        if span.operation in DECISIONS and (span.trace_id, span.span_id) not in telling:
+        if span.operation in DECISIONS and key_of(span) not in telling:
             for key in _thought_in(span):
                 thinkers.setdefault(key, []).append(span)
     calls = []
@@ -149,17 +140,25 @@ def usage(traces: Trace | Iterable[Trace], *, prices: "PriceTable | None" = None
     return Usage(tuple(calls), every)
 
 
-def _counted(every: Mapping[tuple[str, str], TraceSpan]) -> dict[tuple[str, str], TraceSpan]:
+def _added_up(parts: Iterable[tuple[tuple[str, str], UsageSum]]) -> dict[tuple[str, str], UsageSum]:
+    """The sum of the parts of each key."""
+    sums: dict[tuple[str, str], UsageSum] = {}
+    for key, part in parts:
+        sums[key] = sums.get(key, UsageSum()) + part
+    return sums
+
+
+def _counted(every: Mapping[Key, TraceSpan]) -> dict[Key, TraceSpan]:
     """Those spans that count as calls."""
     telling = {key: span for key, span in every.items() if _tells(span)}
     by_id = {span.span_id: span for span in every.values()}
-    doubled: set[tuple[str, str]] = set()
+    doubled: set[Key] = set()
     for key, span in telling.items():
         for around in list(enclosing(span, by_id.get))[1:]:
-            doubled.add((around.trace_id, around.span_id))
+            doubled.add(key_of(around))
         if any(target in telling for target in _thought_in(span)):
             doubled.add(key)
-    counted: dict[tuple[str, str], TraceSpan] = {}
+    counted: dict[Key, TraceSpan] = {}
     answers: set[str] = set()
     for key, span in telling.items():
         answer = str(span.attributes.get(attr.GEN_AI_RESPONSE_ID, ""))
@@ -177,7 +176,7 @@ def _tells(span: TraceSpan) -> bool:
     return any(key in told for key in (*_INPUT, *_OUTPUT)) or told.get(_OPERATION) in _CALLING
 
 
-def _thought_in(span: TraceSpan) -> Sequence[tuple[str, str]]:
+def _thought_in(span: TraceSpan) -> Sequence[Key]:
     return [(link.trace_id, link.span_id) for link in span.links if link.type == LinkType.THOUGHT_IN]
 
 
@@ -196,10 +195,7 @@ def _call(span: TraceSpan, decision: TraceSpan | None, prices: "PriceTable | Non
     cost, currency = _recorded_cost(told)
     if cost is None and prices is not None:
         day = datetime.fromtimestamp(span.start_ns / 1e9, timezone.utc).date()
-        for model in filter(None, (answered, asked)):
-            if prices.price(model=model, provider=provider or None, on=day) is not None:
-                cost = prices.cost(tokens, model=model, provider=provider or None, on=day)
-                break
+        cost = prices.cost_of_first(tokens, (answered, asked), provider=provider or None, on=day)
         currency = "" if cost is None else prices.currency
     latency = _number(told.get(attr.CRUCIBLE_LLM_LATENCY))
     if latency is None and span.operation not in DECISIONS:  # which are recorded at once

@@ -13,7 +13,7 @@ from pathlib import Path
 import crucible_trace_otel as crucible
 from crucible_trace_otel.journal.reader import read_directory
 from crucible_trace_otel.journal.sizes import TRACES, Budget
-from crucible_trace_otel.record._process import use_process_rank
+from crucible_trace_otel.record.processes._process import use_process_rank
 from crucible_trace_otel.trace.otlp import decode_span
 from tests.backends.query_api import until
 from tests.semconv.everything import record_everything

@@ -129,7 +129,7 @@ def test_p09_steps_that_are_no_numbers_are_at_most_a_second_old(tmp_path: Path) 
 
 def test_p09_steps_that_wait_in_memory_are_kept_while_the_loop_stands_still(tmp_path: Path) -> None:
     code = """
-from crucible_trace_otel.record._windows import keep_what_waits
+from crucible_trace_otel.record.steps._windows import keep_what_waits
 crucible.configure(service_name="s", ship="off")
 with crucible.training_run("run") as run:
     run.record_step(note="first")

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record import _digests
+from crucible_trace_otel.record.files import _digests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

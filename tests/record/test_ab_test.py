@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record import _statistics
-from crucible_trace_otel.record._statistics import Sample, compared, trials_of
+from crucible_trace_otel.record.serving import _statistics
+from crucible_trace_otel.record.serving._statistics import Sample, compared, trials_of
 from crucible_trace_otel.semconv import attributes as attr
 from tests.record.reading import said
 

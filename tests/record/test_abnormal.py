@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record import _abnormal, _stepping
+from crucible_trace_otel.record.steps import _abnormal, _stepping
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
 from tests.record.reading import Recording, node, said

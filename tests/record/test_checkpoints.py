@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record import _files, _manifest
-from crucible_trace_otel.record._digests import FileDigest, drain
-from crucible_trace_otel.record._sidecar import Sidecar
-from crucible_trace_otel.record._sidecar_files import read_sidecar, write_sidecar
 from crucible_trace_otel.record._tracer import use_tracer_provider
+from crucible_trace_otel.record.files import _files, _manifest
+from crucible_trace_otel.record.files._digests import FileDigest, drain
+from crucible_trace_otel.record.files._sidecar import Sidecar
+from crucible_trace_otel.record.files._sidecar_files import read_sidecar, write_sidecar
 from crucible_trace_otel.semconv import attributes as attr
 from tests.record.reading import Recording, node, said
 

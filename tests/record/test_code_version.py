@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record import _code
+from crucible_trace_otel.record.processes import _code
 from crucible_trace_otel.semconv import attributes as attr
 from tests.record.reading import Recording, said
 

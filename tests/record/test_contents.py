@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crucible_trace_otel.record import _contents, _tables
-from crucible_trace_otel.record._contents import contents_of
+from crucible_trace_otel.record.stages import _contents, _tables
+from crucible_trace_otel.record.stages._contents import contents_of
 
 PLAIN = st.recursive(
     st.none()

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record import _digests
-from crucible_trace_otel.record._digests import FileDigest
+from crucible_trace_otel.record.files import _digests
+from crucible_trace_otel.record.files._digests import FileDigest
 from crucible_trace_otel.semconv import attributes as attr
 from tests.record.reading import Recording, node, said
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record._history_rows import read_history, time_of
+from crucible_trace_otel.record.runs._history_rows import read_history, time_of
 from crucible_trace_otel.semconv import attributes as attr
 from tests.record.reading import Recording, node, said
 

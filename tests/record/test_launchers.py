@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crucible_trace_otel.errors import ConfigurationError
-from crucible_trace_otel.record import _launchers
-from crucible_trace_otel.record._launchers import (
+from crucible_trace_otel.record.processes import _launchers
+from crucible_trace_otel.record.processes._launchers import (
     ProcessRank,
     find_rank,
     find_run_id,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record._measures import Measures, Phase
-from crucible_trace_otel.record._tracking import Tracked
-from crucible_trace_otel.record._verdict import Course, verdict
+from crucible_trace_otel.record.runs._verdict import Course, verdict
+from crucible_trace_otel.record.timing._measures import Measures, Phase
+from crucible_trace_otel.record.timing._tracking import Tracked
 from crucible_trace_otel.semconv import attributes as attr
 from tests.record.reading import Recording, node, said
 
@@ -77,7 +77,7 @@ def test_the_times_of_a_phase_do_not_depend_on_who_leaves_first() -> None:
     clock = iter([0, 10, 30, 70])
     phase = Phase()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("crucible_trace_otel.record._measures._clock", lambda: next(clock))
+        patch.setattr("crucible_trace_otel.record.timing._measures._clock", lambda: next(clock))
         phase.__enter__()
         phase.__enter__()
         phase.__exit__()
@@ -154,7 +154,7 @@ def test_the_share_of_waiting(recorded: Recording) -> None:
     """Each reading of the clock is a tick later: a batch is waited for as long as it is used."""
     ticks = iter(range(0, 10**6, 10))
     with pytest.MonkeyPatch.context() as patch, crucible.training_run("r") as run:
-        patch.setattr("crucible_trace_otel.record._tracking._clock", lambda: next(ticks))
+        patch.setattr("crucible_trace_otel.record.timing._tracking._clock", lambda: next(ticks))
         for _ in run.track(range(4), batch_size=32):
             next(ticks)
             next(ticks)

@@ -15,9 +15,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 import crucible_trace_otel as crucible
 from crucible_trace_otel.journal.series import described
 from crucible_trace_otel.record import _metrics
-from crucible_trace_otel.record._digests import drain
 from crucible_trace_otel.record._metrics import WindowMeter, use_meter_provider
 from crucible_trace_otel.record._operation import emit_event
+from crucible_trace_otel.record.files._digests import drain
 from crucible_trace_otel.semconv import events, metrics
 from crucible_trace_otel.semconv.catalogue import METRICS, find_attribute
 from tests.record.reading import Recording

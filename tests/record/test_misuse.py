@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record._digests import drain
+from crucible_trace_otel.record.files._digests import drain
 from tests.record.reading import node
 
 if TYPE_CHECKING:

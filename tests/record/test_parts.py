@@ -13,9 +13,9 @@ from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 import crucible_trace_otel as crucible
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.journal.sizes import TRACES, Budget
-from crucible_trace_otel.record import _windows
 from crucible_trace_otel.record._ids import trace_id_of_run
 from crucible_trace_otel.record._tracer import use_tracer_provider
+from crucible_trace_otel.record.steps import _windows
 from crucible_trace_otel.sdk._ids import RunIdGenerator
 from crucible_trace_otel.semconv import attributes as attr
 from tests.record.reading import Recording, node, said

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record import _windows
-from crucible_trace_otel.record._keeping import use_step_keeper
 from crucible_trace_otel.record._tracer import use_tracer_provider
+from crucible_trace_otel.record.steps import _windows
+from crucible_trace_otel.record.steps._keeping import use_step_keeper
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
 from crucible_trace_otel.trace.steps import decode_window

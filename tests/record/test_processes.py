@@ -15,8 +15,9 @@ from opentelemetry import trace as trace_api
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record import _operation, _tracer, _windows
+from crucible_trace_otel.record import _operation, _tracer
 from crucible_trace_otel.record._ids import trace_id_of_run
+from crucible_trace_otel.record.steps import _windows
 from tests.record.reading import Recording, node
 from tests.record.scenario import RESULTS, run_scenario
 

@@ -15,7 +15,7 @@ from opentelemetry import baggage
 from opentelemetry import context as context_api
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record import _process
+from crucible_trace_otel.record.processes import _process
 from crucible_trace_otel.semconv import attributes as attr
 from tests.record.reading import node, said
 from tests.record.test_processes import python

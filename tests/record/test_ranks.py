@@ -11,10 +11,10 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRat
 import crucible_trace_otel as crucible
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
 from crucible_trace_otel.journal.sizes import TRACES, Budget
-from crucible_trace_otel.record import _resuming
 from crucible_trace_otel.record._ids import ids_of_run, trace_id_of_run
-from crucible_trace_otel.record._process import use_process_rank
 from crucible_trace_otel.record._tracer import use_tracer_provider
+from crucible_trace_otel.record.processes._process import use_process_rank
+from crucible_trace_otel.record.runs import _resuming
 from crucible_trace_otel.sdk._ids import RunIdGenerator
 from crucible_trace_otel.semconv import attributes as attr
 from tests.record.reading import Recording, node, said

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record import _files
-from crucible_trace_otel.record._digests import drain
 from crucible_trace_otel.record._ids import trace_id_of_run
-from crucible_trace_otel.record._sidecar_files import read_sidecar
 from crucible_trace_otel.record._tracer import use_tracer_provider
+from crucible_trace_otel.record.files import _files
+from crucible_trace_otel.record.files._digests import drain
+from crucible_trace_otel.record.files._sidecar_files import read_sidecar
 from crucible_trace_otel.sdk._ids import id_generator
 from crucible_trace_otel.semconv import attributes as attr
 from tests.record.reading import Recording, said

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crucible_trace_otel.errors import FormatError
-from crucible_trace_otel.record import _sidecar_files
-from crucible_trace_otel.record._digests import FileDigest
-from crucible_trace_otel.record._sidecar import Sidecar, decode, encode
-from crucible_trace_otel.record._sidecar_files import (
+from crucible_trace_otel.record.files import _sidecar_files
+from crucible_trace_otel.record.files._digests import FileDigest
+from crucible_trace_otel.record.files._sidecar import Sidecar, decode, encode
+from crucible_trace_otel.record.files._sidecar_files import (
     complete_sidecar,
     read_sidecar,
     remove_sidecar,

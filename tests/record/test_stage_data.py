@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record import _data
-from crucible_trace_otel.record._digests import drain
-from crucible_trace_otel.record._stage_data import combined
+from crucible_trace_otel.record.files._digests import drain
+from crucible_trace_otel.record.stages import _data
+from crucible_trace_otel.record.stages._stage_data import combined
 from crucible_trace_otel.semconv import attributes as attr
 from tests.record.reading import Recording, node, said
 

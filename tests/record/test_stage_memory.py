@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record import _state_file
 from crucible_trace_otel.record._tracer import use_tracer_provider
+from crucible_trace_otel.record.stages import _state_file
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.store import open_store
 from tests.record.reading import Recording, said

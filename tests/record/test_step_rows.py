@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import crucible_trace_otel as crucible
 from crucible_trace_otel.journal import slots
-from crucible_trace_otel.record import _windows
 from crucible_trace_otel.record._tracer import use_tracer_provider
+from crucible_trace_otel.record.steps import _windows
 from crucible_trace_otel.semconv import attributes as attr
 from tests.record.reading import Recording
 

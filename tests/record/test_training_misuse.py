@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record import _files
-from crucible_trace_otel.record._digests import drain
+from crucible_trace_otel.record.files import _files
+from crucible_trace_otel.record.files._digests import drain
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
 from tests.record.reading import said

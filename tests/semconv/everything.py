@@ -10,8 +10,8 @@ import pytest
 
 import crucible_trace_otel as crucible
 from crucible_trace_otel.journal.sizes import TRACES, Budget
-from crucible_trace_otel.record._digests import drain
-from crucible_trace_otel.record._process import use_process_rank
+from crucible_trace_otel.record.files._digests import drain
+from crucible_trace_otel.record.processes._process import use_process_rank
 
 __all__ = ["record_everything"]
 

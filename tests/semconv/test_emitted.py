@@ -8,8 +8,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from crucible_trace_otel.journal.processor import JournalSpanProcessor
-from crucible_trace_otel.record._digests import drain
 from crucible_trace_otel.record._tracer import use_tracer_provider
+from crucible_trace_otel.record.files._digests import drain
 from crucible_trace_otel.semconv.catalogue import EVENTS, SPANS, find_attribute
 from tests.semconv.everything import record_everything
 
