@@ -134,7 +134,7 @@ def test_a_digest_by_hand_that_is_none_is_left_out_and_marked(
 
 def test_a_digest_by_hand_is_taken_without_reading(recorded: Recording, tmp_path: Path) -> None:
     with crucible.stage("load") as stage:
-        stage.record_input(tmp_path / "nothing there", sha256=digest(b"x").upper(), size=1)
+        stage.record_input(tmp_path / "nothing there", sha256=f"sha256:{digest(b'x').upper()}", size=1)
     shown = said(recorded.one("stage load"))
     assert (shown[INPUT], shown[SIZE]) == (digest(b"x"), 1)
 
