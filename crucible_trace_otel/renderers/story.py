@@ -239,16 +239,7 @@ def document(lineage: Lineage) -> dict[str, Any]:
         "edges": [_edge_values(edge) for edges in lineage.edges.values() for edge in edges],
         "rejected": [{**_id(one), "name": plain(one.about), "reasoning": reasoning(one)} for one in lineage.rejected],
         "changes": [_change_values(one) for one in lineage.changes],
-        "inferences": [
-            {
-                "of": _id(one.of),
-                "count": one.count,
-                "failed": one.failed,
-                "start_ns": one.start_ns,
-                "end_ns": one.end_ns,
-            }
-            for one in lineage.inferences
-        ],
+        "inferences": [_inferences_values(one) for one in lineage.inferences],
         "feedback": [_feedback_values(one) for one in lineage.feedback],
     }
 

@@ -129,7 +129,7 @@ def test_the_document_has_every_operation_edge_and_count():
     assert known["training_run", "depends_on"] == "link"
     assert known["model_save", "in"] == "enclosed"
     assert known["training_run", "resumed_from"] == "name only"
-    assert [(one["count"], one["failed"]) for one in told["inferences"]] == [(4, 1)]
+    assert [(one["count"], one["failed"], one["sampled"]) for one in told["inferences"]] == [(4, 1, None)]
     assert [(one["count"], one["mean_score"], one["labels"]) for one in told["feedback"]] == [(2, 0.75, {"right": 2})]
     assert [one["name"] for one in told["changes"]] == ["canary_promoted", "deployment_rollback"]
     assert [one["name"] for one in told["rejected"]] == ["a network"]
