@@ -25,8 +25,8 @@ Loss over 6 steps, from 2 to 0.3333
   min █▄▂▁▁▁ 0.3333
 
 Epochs
-  epoch 0  loss 0.6667  accuracy 0.5  1.5 s
-  epoch 1  loss 0.3333  accuracy 0.6  1.5 s
+  epoch 0  loss 0.6667  validation: accuracy 0.5  1.5 s
+  epoch 1  loss 0.3333  validation: accuracy 0.6  1.5 s
 """
 
 
