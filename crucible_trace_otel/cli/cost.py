@@ -40,10 +40,11 @@ _LONGEST_NAME = 60
 def command(
     store: "JournalStore", *, run: str, every: bool, experiment: str | None, table: str | None, as_json: bool
 ) -> None:
-    """Add up tokens and cost of the calls of language models in RUN: in all, by model, by operation, by decision.
+    """Add up tokens and cost of the language models that RUN called.
 
-    Each call counts once, those of other instrumentations too. Costs are exact; a call whose cost is not known is
-    counted as UNKNOWN, and currencies are not added up. The sum of an operation holds what lies inside it.
+    In all, by model, by operation and by decision. Each call counts once, those of other instrumentations too. Costs
+    are exact; a call whose cost is not known is counted as UNKNOWN, and currencies are not added up. The sum of an
+    operation holds what lies inside it.
     """
     from crucible_trace_otel.prices import PriceTable  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.trace.usage import usage  # noqa: PLC0415 - loaded when needed

@@ -125,3 +125,20 @@ def test_traces_of_other_instrumentations_are_listed_when_asked_for(tmp_path):
     ]
     every = crucible_trace("list", "--all", "--journal", tmp_path).stdout
     assert every.splitlines()[-1].split() == ["GET", "/health", "2026-01-01", "00:01:00", "1", "s", "1", "completed"]
+
+
+def test_single_inferences_and_feedback_are_counted_where_there_are_runs(tmp_path):
+    asides = []
+    for number, name in enumerate((spans.INFERENCE, spans.FEEDBACK), 50):
+        build = TraceBuilder(number)
+        build.add(name, "an answer", at=number)
+        asides.append(build.trace())
+    alone = crucible_trace("list", "--journal", write(tmp_path / "alone", asides))
+    assert (len(alone.stdout.splitlines()), alone.stderr) == (3, "")
+    journal = write(tmp_path, [digits(), *asides])
+    listed = crucible_trace("list", "--journal", journal)
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["NAME", "digits"]
+    assert listed.stderr == "2 traces of single inferences and feedback: --all lists them.\n"
+    assert crucible_trace("show", "--journal", journal).stdout.startswith("digits  ")
+    every = crucible_trace("list", "--all", "--journal", journal)
+    assert (len(every.stdout.splitlines()), every.stderr) == (4, "")
