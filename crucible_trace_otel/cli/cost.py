@@ -52,7 +52,8 @@ def command(
     if every and experiment is not None:
         raise click.UsageError("Take one of --all and --experiment.")
     prices = None if table is None else PriceTable.read(table)
-    used = usage(_traces(store, run, experiment, every=every), prices=prices)
+    traces = _traces(store, run, experiment, every=every)
+    used = usage(traces, prices=prices)
     if as_json:
         reading.say(json.dumps(_document(used), indent=2) + "\n")
     elif used.calls:
@@ -60,7 +61,8 @@ def command(
 
         reading.say("".join(f"{line}\n" for line in aligned([_HEADER, *_rows(used)])))
     else:
-        click.echo("No call of a language model was recorded there.", err=True)
+        where = repr(traces[0].name) if len(traces) == 1 else store.where
+        click.echo(f"No call of a language model is recorded in {where}.", err=True)
     reading.say_gaps(store)
     if not used.calls:
         sys.exit(1)
