@@ -164,7 +164,8 @@ def _change(one: Change) -> Iterator[str]:
     reason = plain(one.attributes.get(attr.CRUCIBLE_DEPLOYMENT_REASON, ""))
     share = one.attributes.get(attr.CRUCIBLE_DEPLOYMENT_TRAFFIC_SHARE)
     words = [quoted(one.name, about), f"of {name_of(one.deployment)}"]
-    words += [f"{number(100 * share)} % of the traffic"] if isinstance(share, (int, float)) else []
+    is_told = "of the traffic" in about
+    words += [f"{number(100 * share)} % of the traffic"] if isinstance(share, (int, float)) and not is_told else []
     words += [f"because {reason}"] if reason and reason not in about else []
     words += [*_comparison(one), local_time(one.time_ns)]
     yield "  ".join(words)

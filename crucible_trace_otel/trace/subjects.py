@@ -320,7 +320,8 @@ def _hint(known: Provenance, text: str) -> str:
         return f" Of a digest at least the first {_SHORTEST_DIGEST} digits are needed."
     keys = (attr.DEPLOYMENT_NAME, attr.CRUCIBLE_MODEL_NAME, attr.CRUCIBLE_RUN_NAME)
     named = [[*(text_of(span, key) for key in keys), path_of(span)] for span in reversed(known.spans)]
-    named.append([span.about for span in reversed(known.spans) if span.operation in NAMING])
+    others = NAMING - {operations.REASONING_CHAIN}
+    named.append([span.about for span in reversed(known.spans) if span.operation in others])
     names = list(dict.fromkeys(name for names in named for name in names if name))
     like = [name for name in names if text.casefold() in name.casefold()]
     like += difflib.get_close_matches(text, names, n=_MOST_LISTED, cutoff=0.5)

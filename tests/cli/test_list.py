@@ -4,7 +4,7 @@ import pytest
 
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
-from crucible_trace_otel.semconv.enums import Result, RunState
+from crucible_trace_otel.semconv.enums import LinkType, Result, RunState
 from tests.cli.running import crucible_trace
 from tests.store.stored import write
 from tests.trace.builders import START_NS, TraceBuilder, digits
@@ -75,6 +75,18 @@ def test_what_failed_inside_a_completed_run_is_said(tmp_path):
     write(tmp_path, [build.trace()])
     assert crucible_trace("list", "--journal", tmp_path).stdout.endswith("  completed, 3 failed operations\n")
     assert json.loads(crucible_trace("list", "--json", "--journal", tmp_path).stdout)[0]["failed_operations"] == 3
+
+
+def test_a_stage_that_was_tried_again_counts_as_its_last_attempt(tmp_path):
+    build = TraceBuilder()
+    pipeline = build.add(spans.PIPELINE, "p", lasts=9)
+    failed = {"status": "error", "attributes": {attr.CRUCIBLE_OPERATION_RESULT: Result.ERROR}}
+    stages = [build.add(spans.STAGE, "a", pipeline, 1, **failed)]
+    for at, said in ((2, failed), (3, {})):
+        build.add(spans.TRAINING_RUN, "inside", stages[-1], at - 0.5, **failed)
+        stages.append(build.add(spans.STAGE, "a", pipeline, at, causes=[(LinkType.RETRIED_FROM, stages[-1])], **said))
+        shown = crucible_trace("list", "--journal", write(tmp_path / str(at), [build.trace()])).stdout
+        assert shown.endswith("  completed, 1 failed stage\n" if said else "  completed\n")
 
 
 def attempts(*results: str) -> TraceBuilder:
