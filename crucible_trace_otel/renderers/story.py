@@ -4,7 +4,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from crucible_trace_otel.renderers.nested import json_value
-from crucible_trace_otel.renderers.words import DECISIONS, name_of, number, plain, plural, quoted, reasoning, tell_span
+from crucible_trace_otel.renderers.words import (
+    DECISIONS,
+    comparison,
+    name_of,
+    number,
+    plain,
+    plural,
+    quoted,
+    reasoning,
+    tell_span,
+)
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.trace.lineage import CHANGES, Change, DatasetUse, Feedback, Inferences, Lineage
@@ -167,16 +177,9 @@ def _change(one: Change) -> Iterator[str]:
     is_told = "of the traffic" in about
     words += [f"{number(100 * share)} % of the traffic"] if isinstance(share, (int, float)) and not is_told else []
     words += [f"because {reason}"] if reason and reason not in about else []
-    words += [*_comparison(one), local_time(one.time_ns)]
+    words += [*comparison(one.attributes), local_time(one.time_ns)]
     yield "  ".join(words)
     yield from (f"  {_edge(edge)}" for edge in one.edges)
-
-
-def _comparison(one: Change) -> list[str]:
-    numbers = ((attr.CRUCIBLE_AB_EFFECT, "effect"), (attr.CRUCIBLE_AB_P_VALUE, "p"))
-    said = [f"{word} {number(one.attributes[key])}" for key, word in numbers if key in one.attributes]
-    winner = one.attributes.get(attr.CRUCIBLE_AB_WINNER)
-    return said + ([] if winner is None else [f"winner {plain(winner, 40)}"])
 
 
 def _inferences(one: Inferences) -> str:

@@ -17,6 +17,7 @@ from crucible_trace_otel.trace.spans import DECISIONS, TraceSpan
 __all__ = [
     "DECISIONS",
     "Told",
+    "comparison",
     "duration",
     "leading",
     "name_of",
@@ -225,7 +226,7 @@ def _facts(attributes: Mapping[str, Any]) -> list[str]:
             facts.append(_size(attributes[key]))
     if attributes.get(attr.CRUCIBLE_CHECKPOINT_BEST):
         facts.append("best")
-    facts += _version_facts(attributes)
+    facts += [*_version_facts(attributes), *comparison(attributes)]
     return facts + _stage_facts(attributes) + _usage_facts(attributes)
 
 
@@ -246,6 +247,14 @@ def _usage_facts(attributes: Mapping[str, Any]) -> list[str]:
     if exact is not None:
         facts.append(plain(f"{exact} {attributes.get(attr.CRUCIBLE_COST_CURRENCY, '')}", 40))
     return facts
+
+
+def comparison(attributes: Mapping[str, Any]) -> list[str]:
+    """What an A/B test came to."""
+    numbers = ((attr.CRUCIBLE_AB_EFFECT, "effect"), (attr.CRUCIBLE_AB_P_VALUE, "p"))
+    said = [f"{word} {number(attributes[key])}" for key, word in numbers if key in attributes]
+    winner = attributes.get(attr.CRUCIBLE_AB_WINNER)
+    return said + ([] if winner is None else [f"winner {plain(winner, 40)}"])
 
 
 def _version_facts(attributes: Mapping[str, Any]) -> list[str]:

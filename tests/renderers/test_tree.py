@@ -459,6 +459,8 @@ def versions() -> TraceBuilder:
         )
         for at in (1, 2)
     )
+    said = {attr.CRUCIBLE_AB_EFFECT: -0.5, attr.CRUCIBLE_AB_P_VALUE: 0.001, attr.CRUCIBLE_AB_WINNER: "1"}
+    build.add(spans.A_B_TEST, "1 or 2", second, 2.5, attributes=said)
     build.add(spans.DEPLOYMENT_ROLLBACK, "back", second, 3, causes=[(LinkType.ROLLED_BACK_TO, first)])
     return build
 
@@ -469,6 +471,7 @@ def test_deployments_of_one_name_are_told_apart_by_their_version():
         == """\
 deployment "api"  9 s  version 1  in production
 deployment "api"  9 s  version 2  in production
+├── a_b_test "1 or 2"  effect -0.5  p 0.001  winner 1
 └── deployment_rollback "back"
       ↳ rolled_back_to deployment "api" version 1
 """
