@@ -6,8 +6,11 @@ BIN    := $(VENV)/bin
 # Built and fetched test tools live outside the checkout, so that a fresh clone finds them again.
 CACHE     := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/crucible-trace-otel
 
+# Run as they are; the others need arguments, or are a part of these.
+EXAMPLES  := $(filter-out %/plot_loss.py %/softmax.py %/training_resume.py,$(wildcard examples/*.py))
+
 .DEFAULT_GOAL := help
-.PHONY: help demo resume plot test coverage check format bench faults soak docs collector mermaid clean
+.PHONY: help demo examples resume plot test coverage check format bench faults soak docs collector mermaid clean
 
 help:            ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 18
@@ -34,6 +37,11 @@ $(VENV)/.plot: pyproject.toml | $(BIN)/python
 
 demo: $(VENV)/.demo    ## run the main job: from a hypothesis to a served model, traced
 	@$(BIN)/python examples/digits.py
+
+examples: $(VENV)/.plot    ## run every example: releases, an experiment by plan, feedback, ranks, costs, ... (half a minute)
+	@for script in $(EXAMPLES); do echo "== $$script"; $(BIN)/python $$script || exit; echo; done
+	@echo "== examples/training_resume.py"; $(MAKE) --no-print-directory resume; echo
+	@echo "== examples/plot_loss.py"; $(MAKE) --no-print-directory plot
 
 resume: $(VENV)/.demo    ## train, be killed by SIGKILL, and go on from the checkpoint: one run, two attempts
 	-@$(BIN)/python examples/training_resume.py --kill-at 120

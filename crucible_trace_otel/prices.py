@@ -245,7 +245,7 @@ def _table(cls: type[PriceTable], given: Any) -> PriceTable:
     _only(given, _IN_TABLE, "")
     prices = given.get("prices")
     if not isinstance(prices, list):
-        _refuse("prices", type(prices).__name__, "is no list of prices")
+        _refuse("prices", None if prices is None else type(prices).__name__, "is no list of prices")
     per = given.get("per", 1_000_000)
     per = int(per) if isinstance(per, Decimal) and per in _POWERS else per
     entries = tuple(_price(entry, f"prices[{number}]") for number, entry in enumerate(prices))

@@ -65,9 +65,14 @@ def compare(
     result = test.result
     print(
         f"version {after} against {before}: {result.means[1]:.1%} against {result.means[0]:.1%} right, "
-        f"{result.effect:+.1%} ({result.test}, p = {result.p_value:.1e})"
+        f"{points(result.effect)} ({result.test}, p = {result.p_value:.1e})"
     )
     return test, result
+
+
+def points(share: float) -> str:
+    """A difference of two percentages."""
+    return f"{100 * share:+.1f} percentage points"
 
 
 def release(
@@ -93,11 +98,11 @@ def release(
         }
         test, result = compare(deployment, before, right)
         if result.winner == version:
-            deployment.promote_canary(reason=f"{result.improvement:+.1%} answers are right", depends_on=test)
+            deployment.promote_canary(reason=f"{points(result.improvement)} of right answers", depends_on=test)
             return deployment
         deployment.reject_canary(reason="it is not better", depends_on=test)
         if result.winner == before:
-            deployment.roll_back(previous, reason=f"{result.improvement:+.1%} answers are right", caused_by=test)
+            deployment.roll_back(previous, reason=f"{points(result.improvement)} of right answers", caused_by=test)
         return previous
 
 

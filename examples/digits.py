@@ -176,6 +176,7 @@ def serve(data: Split, model: crucible.StoredFile, judgement: crucible.Decision)
     """Load the model as a service would and let it read the test images."""
     with crucible.deployment("digits-reader", environment="demo", model=model, depends_on=judgement) as deployment:
         network = deployment.load_model(model.path, read=Network.load).value
+        deployment.start_serving(reason="the choice holds", depends_on=judgement)
         x, y = data.test
         right = 0
         for start in range(0, len(y), 64):

@@ -85,7 +85,7 @@ def main() -> None:
     print(f"{plan.id}: {result.verdict}\n")
     for stage in crucible.planned_stages(store.get(result.trace_id)):
         took = f"{stage.duration_s * 1000:8.1f} ms" if stage.attempts else " " * 11
-        print(f"  {stage.name:9} {stage.state:12} {took}  {stage.error}".rstrip())
+        print(f"  {stage.name:9} {stage.state.replace('_', ' '):12} {took}  {stage.error}".rstrip())
     runs = [
         trace
         for trace in store.traces()

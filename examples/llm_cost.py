@@ -142,10 +142,11 @@ def main() -> None:
     sums = [("total", used.total), *((chain.about, spent) for chain, spent in used.inside("reasoning_chain"))]
     sums += [(f"model {model}", spent) for (_, model), spent in used.by_model().items()]
     for name, spent in sums:
+        calls = f"{spent.calls:2} {'call ' if spent.calls == 1 else 'calls'}"
+        costs = [*spent.amounts, *([f"{spent.unpriced} of unknown cost"] if spent.unpriced else [])]
         print(
-            f"{name:28} {spent.calls:2} calls {spent.input:4} in ({spent.cached} cached) "
-            f"{spent.output:4} out ({spent.reasoning} thinking)  {', '.join(spent.amounts) or 'no known cost'}, "
-            f"{spent.unpriced} of unknown cost"
+            f"{name:28} {calls} {spent.input:4} in ({spent.cached} cached) "
+            f"{spent.output:4} out ({spent.reasoning} thinking)  {', '.join(costs)}"
         )
     print(f"more: crucible-trace cost --journal {journal}")
 

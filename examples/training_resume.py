@@ -73,8 +73,9 @@ def report(run_id: str) -> None:
     store = crucible.open_store(os.environ.get("CRUCIBLE_JOURNAL", ".crucible"))
     steps = crucible.step_rows(store.get(run_id))
     latest = steps.latest().rows
+    attempts = f"{len(steps.attempts)} {'attempt' if len(steps.attempts) == 1 else 'attempts'}"
     print(
-        f"run {run_id}: {len(steps.attempts)} attempts, {len(latest)} steps, loss {latest[0]['loss']:.3g} to "
+        f"run {run_id}: {attempts}, {len(latest)} steps, loss {latest[0]['loss']:.3g} to "
         f"{latest[-1]['loss']:.3g}; {sum(steps.repeated)} steps were done again after a checkpoint"
     )
     print(f"Look closer: {Path(sys.executable).parent / 'crucible-trace'} show {run_id}")

@@ -174,6 +174,7 @@ def price(**changes: Any) -> dict[str, Any]:
         (table(currency="usd"), "currency: 'usd' is no currency"),
         (table(per=7), "per: 7 is not for how many tokens"),
         (table(prices={}), "prices: 'dict' is no list"),
+        ({"version": "1", "currency": "USD"}, "prices: None is no list"),
         (table(price=1), "price: 'price' is not known here"),
         ([], "the table: 'list' is no JSON object"),
         (table(prices=[1]), "prices[0]: 'Decimal' is no JSON object"),

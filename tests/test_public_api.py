@@ -52,3 +52,4 @@ def test_an_unknown_name_is_an_attribute_error():
 
 def test_dir_lists_what_is_loaded_late():
     assert set(crucible.__all__) <= set(dir(crucible))
+    assert {name for name in dir(crucible) if not name.startswith("__")} <= set(crucible.__all__)

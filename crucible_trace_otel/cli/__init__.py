@@ -46,7 +46,8 @@ class _Commands(click.Group):
 def main() -> None:
     """Read recorded traces: from the first hypothesis to the deployed model.
 
-    RUN is a name, a run id, a trace id or at least 6 digits of its beginning, or `latest`, the default.
+    RUN is a name, a run id, a trace id or at least 6 digits of its beginning, or `latest`, the default. Begin with
+    `list` and `show`.
     """
     for stream in (sys.stdout, sys.stderr):
         # What an encoding such as that of LC_ALL=C lacks is escaped instead of ending the program.

@@ -40,10 +40,11 @@ _LONGEST_NAME = 60
 def command(
     store: "JournalStore", *, run: str, every: bool, experiment: str | None, table: str | None, as_json: bool
 ) -> None:
-    """Add up tokens and cost of the calls of language models in RUN: in all, by model, by operation, by decision.
+    """Add up tokens and cost of the language models that RUN called.
 
-    Each call counts once, those of other instrumentations too. Costs are exact; a call whose cost is not known is
-    counted as UNKNOWN, and currencies are not added up. The sum of an operation holds what lies inside it.
+    In all, by model, by operation and by decision. Each call counts once, those of other instrumentations too. Costs
+    are exact; a call whose cost is not known is counted as UNKNOWN, and currencies are not added up. The sum of an
+    operation holds what lies inside it.
     """
     from crucible_trace_otel.prices import PriceTable  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.trace.usage import usage  # noqa: PLC0415 - loaded when needed
@@ -51,7 +52,8 @@ def command(
     if every and experiment is not None:
         raise click.UsageError("Take one of --all and --experiment.")
     prices = None if table is None else PriceTable.read(table)
-    used = usage(_traces(store, run, experiment, every=every), prices=prices)
+    traces = _traces(store, run, experiment, every=every)
+    used = usage(traces, prices=prices)
     if as_json:
         reading.say(json.dumps(_document(used), indent=2) + "\n")
     elif used.calls:
@@ -59,7 +61,8 @@ def command(
 
         reading.say("".join(f"{line}\n" for line in aligned([_HEADER, *_rows(used)])))
     else:
-        click.echo("No call of a language model was recorded there.", err=True)
+        where = repr(traces[0].name) if len(traces) == 1 else store.where
+        click.echo(f"No call of a language model is recorded in {where}.", err=True)
     reading.say_gaps(store)
     if not used.calls:
         sys.exit(1)

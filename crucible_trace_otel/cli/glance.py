@@ -46,7 +46,7 @@ def sections(
     """
     steps = step_rows(trace)
     every = [_head(trace), training.attempts_told(attempts(trace, steps))]
-    every += [_tree(trace, show_all=show_all), *planned.sections(trace), _why(traces, trace)]
+    every += [_tree(traces, trace, show_all=show_all), *planned.sections(trace), _why(traces, trace)]
     every += [curve(steps, metric, is_ascii=is_ascii), *training.sections(trace, show_all=show_all), _unread(store)]
     return [lines for lines in every if lines]
 
@@ -88,7 +88,7 @@ def _trained_by(run: TraceSpan) -> str:
     return f"{quoted(run.name, run.about)}: {', '.join(facts)}" if facts else ""
 
 
-def _tree(trace: Trace, *, show_all: bool) -> list[Text]:
+def _tree(traces: tuple[Trace, ...], trace: Trace, *, show_all: bool) -> list[Text]:
     def drawn(guide: str, line: Line) -> Text:
         text = Text(guide, style="")
         text.stylize("dim", 0, len(guide))
@@ -97,7 +97,7 @@ def _tree(trace: Trace, *, show_all: bool) -> list[Text]:
             text.append(word, _STYLES[role])
         return text
 
-    lines = outline(trace, show_all=show_all)
+    lines = outline(trace, show_all=show_all, among=traces)
     return [drawn(guide, line) for guide, line in zip(draw_guides(lines), lines, strict=True)]
 
 

@@ -19,7 +19,9 @@ __all__ = ["command"]
 @reading.as_json
 @reading.reading
 def command(store: "JournalStore", *, subject: str, as_json: bool) -> None:
-    """Tell where SUBJECT comes from and what became of it: data set, decisions, run, checkpoint, model, deployments.
+    """Tell where SUBJECT comes from and what became of it.
+
+    From data sets and decisions over runs, checkpoints and models to deployments and feedback.
 
     SUBJECT is a deployment, a model, the path of a model or checkpoint, at least 8 digits of a SHA-256, a run's name or
     id, or a trace id; `name@version` is one version of a model, `name@environment` a deployment in one environment.

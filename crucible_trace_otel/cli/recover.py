@@ -20,9 +20,10 @@ __all__ = ["command"]
 @click.command("recover")
 @reading.journal
 def command(path: str) -> None:
-    """Close what processes that were killed have left open; what still runs is left alone.
+    """Close what killed processes have left open.
 
-    A shipper does so within two seconds by itself. Writes a line for each run that was closed.
+    What still runs is left alone. A shipper does so within two seconds by itself. Writes a line for each run that was
+    closed.
     """
     from pathlib import Path  # noqa: PLC0415 - loaded when needed
 

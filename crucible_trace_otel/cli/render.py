@@ -24,7 +24,10 @@ _FORMATS: Final = ("tree", "mermaid", "mermaid-flowchart", "json", "otlp-json")
 @reading.as_json
 @reading.reading
 def command(store: "JournalStore", *, run: str, form: str, show_all: bool, as_json: bool) -> None:
-    """Write RUN in one of several formats; --json is short for --format json."""
+    """Write RUN as a tree, as a diagram, or for other tools.
+
+    --json is short for --format json.
+    """
     from crucible_trace_otel.renderers import render  # noqa: PLC0415 - loaded when needed
 
     trace = store.get(run)

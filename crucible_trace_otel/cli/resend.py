@@ -19,9 +19,10 @@ _TIMEOUT_S = 60.0
 @click.option("--refused", is_flag=True, required=True, help="What the collector turned down.")
 @reading.journal
 def command(path: str, *, run: str | None, refused: bool) -> None:
-    """Have what the collector refused sent again, of RUN (a name, a run id or a trace id) or of all runs.
+    """Have what the collector refused sent again.
 
-    A shipper that runs takes it up. Where none does, it is sent at once to OTEL_EXPORTER_OTLP_ENDPOINT, if that is set.
+    Of RUN (a name, a run id or a trace id), or of all runs. A shipper that runs takes it up. Where none does, it is
+    sent at once to OTEL_EXPORTER_OTLP_ENDPOINT, if that is set.
     """
     from crucible_trace_otel.journal.accounting import resend  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.renderers.words import plural  # noqa: PLC0415 - loaded when needed

@@ -25,7 +25,9 @@ __all__ = ["command"]
 def command(
     store: "JournalStore", *, run: str, show_all: bool, metric: str | None, follow: bool, as_json: bool
 ) -> None:
-    """Show RUN: its tree, the causes behind its model, its loss, epochs, abnormal steps and checkpoints.
+    """Show RUN at a glance.
+
+    Its tree, its plan beside what ran, the causes behind its model, its loss, epochs, abnormal steps and checkpoints.
 
     The curve is that of `loss`, or else of the first number named like a loss, or else of the first one. With
     --follow: epochs, validations, checkpoints and abnormal steps as they come, and the last step each second; the exit

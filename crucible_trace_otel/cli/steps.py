@@ -40,11 +40,11 @@ def command(
     as_json: bool,
     npz: str | None,
 ) -> None:
-    """Write every step of RUN as CSV with a header, or with --json as one JSON object a line.
+    """Write every step of RUN as CSV, as JSON or for numpy.
 
-    The steps of several training runs follow each other, in order of their start. A step lacks what was not recorded
-    with it: an empty cell, an absent key. What JSON has no number for is text there: "NaN", "Infinity", "-Infinity";
-    in CSV it is nan, inf, -inf.
+    CSV has a header; --json writes one JSON object a line. The steps of several training runs follow each other, in
+    order of their start. A step lacks what was not recorded with it: an empty cell, an absent key. What JSON has no
+    number for is text there: "NaN", "Infinity", "-Infinity"; in CSV it is nan, inf, -inf.
     """
     from crucible_trace_otel.renderers.words import plain  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.semconv import events  # noqa: PLC0415 - loaded when needed

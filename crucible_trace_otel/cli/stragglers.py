@@ -24,10 +24,11 @@ __all__ = ["command"]
 @reading.as_json
 @reading.reading
 def command(store: "JournalStore", *, run: str, as_json: bool) -> None:
-    """Say which rank of RUN was slow, step by step, over time and by node, and how the ranks' clocks differ.
+    """Say which rank of a distributed RUN was slow.
 
-    Where each rank has a journal of its own, give them all: --journal A --journal B. With --json every step is told.
-    The exit code is 1 where there is nothing to compare.
+    Step by step, over time and by node, and how the ranks' clocks differ. Where each rank has a journal of its own,
+    give them all: --journal A --journal B. With --json every step is told. The exit code is 1 where there is nothing to
+    compare.
     """
     from crucible_trace_otel.renderers.nested import json_value  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.renderers.words import plain  # noqa: PLC0415 - loaded when needed

@@ -7,7 +7,7 @@ from crucible_trace_otel.renderers.nested import json_value
 from crucible_trace_otel.renderers.words import duration, number, plain, plural
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
-from crucible_trace_otel.semconv.enums import Result, RunState
+from crucible_trace_otel.semconv.enums import LinkType, Result, RunState
 from crucible_trace_otel.trace.spans import Trace, TraceSpan, local_time
 
 __all__ = ["Summary", "local_time", "summarise"]
@@ -145,9 +145,14 @@ def _state(trace: Trace, root: TraceSpan | None) -> str:
 
 
 def _failed_inside(trace: Trace, root: TraceSpan) -> tuple[str, ...]:
-    """Which operations of ours failed since `root` started; what failed inside one that failed is not counted."""
+    """Which operations of ours failed since `root` started; what failed inside one that failed is not counted.
+
+    Nor is an attempt after which there was another: how the last one ended is what counts.
+    """
+    again = {link.span_id for span in trace.spans for link in span.links if link.type == LinkType.RETRIED_FROM}
     failed = {span.span_id: span.operation for span in trace.spans if span.end_ns > root.start_ns and _has_failed(span)}
-    return tuple(operation for span_id, operation in failed.items() if trace.by_id[span_id].parent_id not in failed)
+    outermost = (span_id for span_id in failed if trace.by_id[span_id].parent_id not in failed)
+    return tuple(failed[span_id] for span_id in outermost if span_id not in again)
 
 
 def _has_failed(span: TraceSpan) -> bool:

@@ -114,7 +114,7 @@ def tell_epoch(epoch: EpochTold) -> tuple[str, ...]:
     return (
         plain(epoch.span.about or epoch.span.name, 40),
         "" if loss is None else f"loss {number(loss)}",
-        validated,
+        f"validation: {validated}" if validated else "",
         f"✗ {told.problem}" if told.problem else told.remark or told.duration,
     )
 

@@ -33,7 +33,8 @@ _AT_ONCE = frozenset(
 )
 """Operations that are long by their nature."""
 _MARKED_LATER = frozenset({spans.EPOCH, spans.EPISODE})  # short ones are frequent, and their run is marked
-_MARKERS = frozenset(name for name in vars(spans).values() if isinstance(name, str) and name.endswith("_started"))
+_NAMES = frozenset(name for name in vars(spans).values() if isinstance(name, str))
+_MARKERS = _NAMES & {f"{name}_started" for name in _NAMES}
 _CARRIED = (
     *(attr.CRUCIBLE_ABOUT, attr.CRUCIBLE_RUN_ID, attr.CRUCIBLE_RUN_ATTEMPT),
     *(attr.CRUCIBLE_EXPERIMENT_ID, attr.CRUCIBLE_STAGE_ID, attr.CRUCIBLE_DISTRIBUTED_RANK),

@@ -21,8 +21,17 @@ class Judged:
 
         return encode(self.span_context, self.event_id)
 
+    def __repr__(self) -> str:
+        """What it is and about what, whether it goes on, and the id that `depends_on=` takes. It never raises."""
+        name, about, event_id = (getattr(self, key, "") for key in ("operation_name", "about", "event_id"))
+        has_ended = getattr(self, "ended", None)  # what a verb returned does not last
+        has_begun = has_ended is not False or any(getattr(self, key, 0) for key in ("_started_at", "_skipped_at"))
+        lasts = "" if has_ended is None else "ended, " if has_ended else "open, "
+        state = f"{lasts}{event_id}" if event_id else "not recorded" if has_begun else "not started"
+        return f'<{name} "{about}", {state}>'
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Recorded(Judged):
     """Something that was recorded at once; other records may depend on it."""
 

@@ -95,10 +95,11 @@ class Charge:
         """Mark what was given for the attribute `key` and is no measurement; it stays unknown. Said once."""
         self.refused.append(told)
         self.repairs[key] = RepairReason.MEASUREMENT
+        name = told.partition(":")[0]
+        wanted = "price table" if name == "prices" else "count, duration or amount from zero up"
         warn_once(
-            f"measurement {told.partition(':')[0]}",
-            f"{told} is no count, duration or amount from zero up, nor a price table: it is kept as "
-            f"{attr.CRUCIBLE_LLM_REFUSED} and counts as unknown.",
+            f"measurement {name}",
+            f"{told} is no {wanted}: it is kept as {attr.CRUCIBLE_LLM_REFUSED} and counts as unknown.",
         )
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Decision", "DecisionDetails", "ReasoningChain", "reasoning_chain"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Decision(Recorded):
     """A recorded decision; later records name it in `parent=`, `depends_on=` and `links=`."""
 

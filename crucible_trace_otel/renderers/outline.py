@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from crucible_trace_otel.renderers.words import leading, number, plain, plural, quoted, reasons, tell_span
+from crucible_trace_otel.renderers.words import leading, name_of, number, plain, plural, quoted, reasons, tell_span
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
 from crucible_trace_otel.semconv import spans as operations
@@ -54,7 +54,7 @@ class Fold:
         return f"… {len(self.spans)} more {plural(len(self.spans), self.name)}"
 
 
-def outline(trace: Trace, *, show_all: bool = False) -> list[Line]:
+def outline(trace: Trace, *, show_all: bool = False, among: Iterable[Trace] = ()) -> list[Line]:
     """The lines of `trace`, from its roots down.
 
     Args:
@@ -62,7 +62,9 @@ def outline(trace: Trace, *, show_all: bool = False) -> list[Line]:
         show_all: Show every one of many equal siblings; otherwise those in the middle are folded into a line that
             counts them, and the links that several have in common stand at the first. One that failed is never
             folded away.
+        among: Other traces, in which links may find what they point to.
     """
+    traces = {trace_id: one for one in (*among, trace) for trace_id in one.trace_ids}
     lines: list[Line] = []
     shown: set[str] = set()
     every = iter(trace.spans)
@@ -77,7 +79,7 @@ def outline(trace: Trace, *, show_all: bool = False) -> list[Line]:
             elif item.span_id not in shown:
                 shown.add(item.span_id)
                 lines.append(_span_line(trace, depth, item))
-                details = _details(trace, item, alike.get(item.span_id))
+                details = _details(traces, item, alike.get(item.span_id))
                 lines += [Line(depth + 1, (word,), is_detail=True) for word in details]
                 children = _folded(trace.children.get(item.span_id, ()), show_all=show_all)
                 alike |= {} if show_all else _alike(trace.children.get(item.span_id, ()), children)
@@ -189,15 +191,15 @@ def _steps_below(trace: Trace, span: TraceSpan) -> list[str]:
     return [] if is_told_already else [f"{count:,} {plural(count, 'step')}"]
 
 
-def _details(trace: Trace, span: TraceSpan, alike: int | None) -> list[tuple[Role, str]]:
+def _details(traces: Mapping[str, Trace], span: TraceSpan, alike: int | None) -> list[tuple[Role, str]]:
     """Reasons, causes and events of `span`, a line each; windows of steps together in one line.
 
     Args:
-        trace: Its trace.
+        traces: Trace id to trace: its own, and those that its links may lead to.
         span: The operation that all of it is about.
         alike: How many siblings have the same links; 0 where those stand at an earlier one, None for links of its own.
     """
-    traces = dict.fromkeys(trace.trace_ids, trace)
+    trace = traces[span.trace_id]
     words: list[tuple[Role, str]] = [("reason", reason) for reason in reasons(span)]
     links = causal_links(span) if alike != 0 else ()
     same = f"  (the same for {alike} more {plural(alike, span.name)})" if alike else ""
@@ -228,10 +230,11 @@ def _details(trace: Trace, span: TraceSpan, alike: int | None) -> list[tuple[Rol
 
 
 def link_target(traces: Mapping[str, Trace], span: TraceSpan, link: CausalLink) -> str:
-    """What `link` points to, as `operation "summary"`, and a remark where it is not among `traces`."""
+    """What `link` points to, as `operation "summary"`, and a remark where it is not in the trace of `span`."""
     target = traces[link.trace_id].by_id.get(link.span_id) if link.trace_id in traces else None
     if target is not None:
-        return quoted(target.operation, target.about)
+        is_here = link.trace_id in traces[span.trace_id].trace_ids
+        return name_of(target) if is_here else f"{name_of(target)} (another trace)"
     operation, _, about = link.name.partition(": ")
     said = quoted(operation, about) if operation else f"span {link.span_id}"
     return f"{said} ({'another trace' if link.trace_id != span.trace_id else 'not stored'})"

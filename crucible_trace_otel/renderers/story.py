@@ -4,7 +4,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from crucible_trace_otel.renderers.nested import json_value
-from crucible_trace_otel.renderers.words import DECISIONS, number, plain, plural, quoted, reasoning, tell_span
+from crucible_trace_otel.renderers.words import (
+    DECISIONS,
+    comparison,
+    name_of,
+    number,
+    plain,
+    plural,
+    quoted,
+    reasoning,
+    tell_span,
+)
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.trace.lineage import CHANGES, Change, DatasetUse, Feedback, Inferences, Lineage
@@ -106,15 +116,13 @@ def _line(span: TraceSpan) -> str:
 
 
 def _facts(span: TraceSpan) -> Iterator[str]:
-    """Which one it is: version, digest, run, environment, time."""
-    for key, word in ((attr.CRUCIBLE_MODEL_VERSION, "version"), (attr.DEPLOYMENT_ENVIRONMENT_NAME, "in")):
-        if text_of(span, key):
-            yield f"{word} {plain(text_of(span, key), 40)}"
+    """Which one it is: digest, run, time."""
     if span.operation == operations.TRAINING_RUN:
         run = [f"{word}{plain(text_of(span, key), 40)}" for key, word in _RUN_FACTS if text_of(span, key)]
         yield ", ".join(run)
-    for digest in (*made(span), *used(span)):
-        yield f"sha256 {plain(digest)}"
+    is_stage = span.operation == operations.STAGE
+    for way, digests in (("in ", used(span)), ("out ", made(span))):
+        yield from (f"{way if is_stage else ''}sha256 {plain(digest)}" for digest in digests)
     if span.operation in _TOLD_WITH_TIME:
         yield local_time(span.start_ns)
 
@@ -139,7 +147,7 @@ def _edge(edge: Edge) -> str:
     operation, _, about = edge.name.partition(": ")
     name = quoted(operation, about) or "something"
     if edge.cause is not None:
-        name = quoted(edge.cause.name if edge.type == INSIDE else edge.cause.operation, edge.cause.about)
+        name = quoted(edge.cause.name, edge.cause.about) if edge.type == INSIDE else name_of(edge.cause)
     known = [edge.known if edge.holder is edge.effect else f"{edge.known} through {plain(edge.holder.operation)}"]
     known += ["same digest"] if edge.is_same and edge.known != "digest" else []
     known += ["not stored"] if edge.cause is None else []
@@ -164,23 +172,17 @@ def _change(one: Change) -> Iterator[str]:
     about = plain(one.attributes.get(attr.CRUCIBLE_ABOUT, ""))
     reason = plain(one.attributes.get(attr.CRUCIBLE_DEPLOYMENT_REASON, ""))
     share = one.attributes.get(attr.CRUCIBLE_DEPLOYMENT_TRAFFIC_SHARE)
-    words = [quoted(one.name, about), f"of {quoted(one.deployment.operation, one.deployment.about)}"]
-    words += [f"{number(100 * share)} % of the traffic"] if isinstance(share, (int, float)) else []
+    words = [quoted(one.name, about), f"of {name_of(one.deployment)}"]
+    is_told = "of the traffic" in about
+    words += [f"{number(100 * share)} % of the traffic"] if isinstance(share, (int, float)) and not is_told else []
     words += [f"because {reason}"] if reason and reason not in about else []
-    words += [*_comparison(one), local_time(one.time_ns)]
+    words += [*comparison(one.attributes), local_time(one.time_ns)]
     yield "  ".join(words)
     yield from (f"  {_edge(edge)}" for edge in one.edges)
 
 
-def _comparison(one: Change) -> list[str]:
-    numbers = ((attr.CRUCIBLE_AB_EFFECT, "effect"), (attr.CRUCIBLE_AB_P_VALUE, "p"))
-    said = [f"{word} {number(one.attributes[key])}" for key, word in numbers if key in one.attributes]
-    winner = one.attributes.get(attr.CRUCIBLE_AB_WINNER)
-    return said + ([] if winner is None else [f"winner {plain(winner, 40)}"])
-
-
 def _inferences(one: Inferences) -> str:
-    of = quoted(one.of.operation, one.of.about)
+    of = name_of(one.of)
     sampled = "" if one.sampled is None else f" recorded, a share of {number(one.sampled)},"
     time = f"from {local_time(one.start_ns)} to {local_time(one.end_ns)}"
     return f"{one.count:,}{sampled} of {of}, {one.failed:,} failed, {time}"
@@ -189,12 +191,12 @@ def _inferences(one: Inferences) -> str:
 def _feedback(one: Feedback) -> Iterator[str]:
     mean = "" if one.mean_score is None else f", mean score {number(one.mean_score)} of {one.scores:,}"
     labels = "".join(f", {count:,} {plain(label, 40)}" for label, count in one.labels.items())
-    yield f"{one.count:,} on {quoted(one.on.operation, one.on.about)}{mean}{labels}"
+    yield f"{one.count:,} on {name_of(one.on)}{mean}{labels}"
     for said, about in one.pairs[-_MOST_FEEDBACK:]:
         score = said.attributes.get(attr.CRUCIBLE_FEEDBACK_SCORE)
         words = [f"score {number(score)}"] if score is not None else []
         words += [plain(said.attributes[key]) for key in _FEEDBACK_WORDS if key in said.attributes]
-        on = f"on {quoted(about.operation, about.about)} of {local_time(about.start_ns)}"
+        on = f"on {name_of(about)} of {local_time(about.start_ns)}"
         yield f"  {', '.join(words) or 'feedback'}  {on}"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from crucible_trace_otel.renderers.words import plain, quoted, reasoning
+from crucible_trace_otel.renderers.words import name_of, plain, quoted, reasoning
 from crucible_trace_otel.semconv import spans as operations
 from crucible_trace_otel.trace.causality import CausalStep, causes
 from crucible_trace_otel.trace.spans import Key, Trace, TraceSpan, key_of
@@ -62,9 +62,10 @@ def _lines(step: CausalStep) -> tuple[str, ...]:
     """The cause, and where it is told first and is a decision, its reasoning."""
     indent = "  " * min(step.depth, _MOST_INDENTED)
     operation, _, about = step.name.partition(": ")
-    told = f"{indent}↳ {plain(step.type or 'link')} {quoted(operation, about)}"
+    cause = quoted(operation, about) if step.target is None else name_of(step.target)
+    told = f"{indent}↳ {plain(step.type or 'link')} {cause}"
     if step.holder.span_id != step.subject.span_id:
-        told += f"  (through {quoted(step.holder.name, step.holder.about)})"
+        told += f"  (through {name_of(step.holder)})"
     if step.target is None:
         told += "  (another trace)" if step.link.trace_id != step.holder.trace_id else "  (not stored)"
     if step.repeated:

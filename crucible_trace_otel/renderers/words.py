@@ -17,8 +17,10 @@ from crucible_trace_otel.trace.spans import DECISIONS, TraceSpan
 __all__ = [
     "DECISIONS",
     "Told",
+    "comparison",
     "duration",
     "leading",
+    "name_of",
     "number",
     "plain",
     "plural",
@@ -98,6 +100,13 @@ def quoted(operation: str, about: str) -> str:
     if not about or operation == about or operation.endswith(f" {about}"):
         return operation
     return about if about.startswith(f"{operation} ") else f'{operation} "{about}"'
+
+
+def name_of(span: TraceSpan) -> str:
+    """How another operation calls it: a deployment with its version, since all versions have one name."""
+    version = span.attributes.get(attr.CRUCIBLE_DEPLOYMENT_TARGET_VERSION)
+    named = quoted(span.operation, span.about)
+    return f"{named} version {plain(version, 40)}" if version and span.operation == operations.DEPLOYMENT else named
 
 
 def duration(seconds: float) -> str:
@@ -217,6 +226,7 @@ def _facts(attributes: Mapping[str, Any]) -> list[str]:
             facts.append(_size(attributes[key]))
     if attributes.get(attr.CRUCIBLE_CHECKPOINT_BEST):
         facts.append("best")
+    facts += [*_version_facts(attributes), *comparison(attributes)]
     return facts + _stage_facts(attributes) + _usage_facts(attributes)
 
 
@@ -237,6 +247,24 @@ def _usage_facts(attributes: Mapping[str, Any]) -> list[str]:
     if exact is not None:
         facts.append(plain(f"{exact} {attributes.get(attr.CRUCIBLE_COST_CURRENCY, '')}", 40))
     return facts
+
+
+def comparison(attributes: Mapping[str, Any]) -> list[str]:
+    """What an A/B test came to."""
+    numbers = ((attr.CRUCIBLE_AB_EFFECT, "effect"), (attr.CRUCIBLE_AB_P_VALUE, "p"))
+    said = [f"{word} {number(attributes[key])}" for key, word in numbers if key in attributes]
+    winner = attributes.get(attr.CRUCIBLE_AB_WINNER)
+    return said + ([] if winner is None else [f"winner {plain(winner, 40)}"])
+
+
+def _version_facts(attributes: Mapping[str, Any]) -> list[str]:
+    """Of a deployment its version, or else that of its model, and where it is; of a saved model its version."""
+    operation = attributes.get(attr.CRUCIBLE_OPERATION_NAME)
+    if operation not in (operations.DEPLOYMENT, operations.MODEL_SAVE):
+        return []
+    version = attributes.get(attr.CRUCIBLE_DEPLOYMENT_TARGET_VERSION) or attributes.get(attr.CRUCIBLE_MODEL_VERSION)
+    words = (("version", version), ("in", attributes.get(attr.DEPLOYMENT_ENVIRONMENT_NAME)))
+    return [f"{word} {plain(value, 40)}" for word, value in words if value]
 
 
 def _process_facts(attributes: Mapping[str, Any]) -> list[str]:

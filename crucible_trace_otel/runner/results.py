@@ -27,7 +27,7 @@ class StageResult:
     """What the last attempt raised."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class PlanResult:
     """What became of a run of a plan."""
 
@@ -39,6 +39,9 @@ class PlanResult:
     experiment_id: str
     trace_id: str
     """32 hex digits; all zeros where nothing was recorded."""
+
+    def __repr__(self) -> str:
+        return f"PlanResult({self.plan.id!r}, {self.verdict!r})"
 
     def __getitem__(self, name: str) -> StageResult:
         """What became of the stage `name`.

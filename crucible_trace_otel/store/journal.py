@@ -75,6 +75,8 @@ class JournalStore:
     def latest(self, among: Sequence[Trace] | None = None) -> Trace:
         """The trace that started last, of those that hold an operation of the convention.
 
+        Traces of single inferences and feedback (`Trace.is_aside`) count where there are no others.
+
         Args:
             among: What `traces()` has given, where that is not to be read again.
 
@@ -85,7 +87,7 @@ class JournalStore:
         traces = self.traces() if among is None else among
         ours = [trace for trace in traces if trace.is_ours]
         if ours:
-            return ours[-1]
+            return next((trace for trace in reversed(ours) if not trace.is_aside), ours[-1])
         if traces:
             raise NotFoundError(
                 f"The journal {self.where} holds only spans of other instrumentations: "

@@ -56,10 +56,10 @@ DECISIONS: Final = frozenset(
 )
 """The operations that are a moment of reasoning; how long they took says nothing."""
 
-_STARTED: Final = frozenset(
-    name for name in vars(operations).values() if isinstance(name, str) and name.endswith("_started")
-)
+_NAMES: Final = frozenset(name for name in vars(operations).values() if isinstance(name, str))
+_STARTED: Final = _NAMES & {f"{name}_started" for name in _NAMES}  # `serving_started` is no mark: there is no `serving`
 _MARKERS: Final = _STARTED | {operations.PROGRESS}
+_ASIDE: Final = frozenset({operations.INFERENCE, operations.FEEDBACK})
 _LONGEST_IN_REPR: Final = 60
 
 
@@ -167,6 +167,14 @@ class Trace:
     def is_ours(self) -> bool:
         """Whether it holds any operation of the convention; False if all spans are other instrumentations'."""
         return any(span.is_ours for span in self.spans)
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether it holds single answers of a model and what was said about some, and nothing else: no run of its own.
+
+        A service makes thousands of these.
+        """
+        return all(span.operation in _ASIDE for span in self.spans)
 
     @cached_property
     def by_id(self) -> Mapping[str, TraceSpan]:

@@ -200,12 +200,12 @@ def _run_name(run: TraceSpan) -> str:
 
 
 def _pipeline(known: Provenance, text: str) -> Subject | None:
-    """By the name of any other operation that a person would call a trace after."""
-    found = [
-        span
-        for span in known.spans
-        if span.operation in NAMING - {operations.TRAINING_RUN, operations.DEPLOYMENT}
-        and text in (span.about, span.name)
+    """By the name of any other operation that a person would call a trace after, or by an experiment's id."""
+    others = [
+        span for span in known.spans if span.operation in NAMING - {operations.TRAINING_RUN, operations.DEPLOYMENT}
+    ]
+    found = [span for span in others if text in (span.about, span.name)] or [
+        span for span in _of(known, operations.EXPERIMENT) if text_of(span, attr.CRUCIBLE_EXPERIMENT_ID) == text
     ]
     return _latest(found[-1].operation, found, f"operations are called {text!r}") if found else None
 
@@ -319,8 +319,10 @@ def _hint(known: Provenance, text: str) -> str:
         return f" Of a digest at least the first {_SHORTEST_DIGEST} digits are needed."
     keys = (attr.DEPLOYMENT_NAME, attr.CRUCIBLE_MODEL_NAME, attr.CRUCIBLE_RUN_NAME)
     named = [[*(text_of(span, key) for key in keys), path_of(span)] for span in reversed(known.spans)]
+    others = NAMING - {operations.REASONING_CHAIN}
+    named.append([span.about for span in reversed(known.spans) if span.operation in others])
     names = list(dict.fromkeys(name for names in named for name in names if name))
     like = [name for name in names if text.casefold() in name.casefold()]
     like += difflib.get_close_matches(text, names, n=_MOST_LISTED, cutoff=0.5)
     listed = ", ".join(map(repr, list(dict.fromkeys(like))[:_MOST_LISTED] or names[:_MOST_LISTED]))
-    return f" {'Near' if like else 'There is'}: {listed}." if listed else " No model, run or deployment is stored."
+    return f" {'Near' if like else 'There is'}: {listed}." if listed else " Nothing that has a name is stored."

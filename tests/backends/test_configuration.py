@@ -153,7 +153,7 @@ def test_dimensions_and_queries_name_what_the_convention_has() -> None:
     dimensions = loaded(SHIPPED / "collector-grafana.yaml")["connectors"]["span_metrics"]["dimensions"]
     page = (REPOSITORY / "docs/backends.md").read_text(encoding="utf-8")
     queries = "".join(re.findall(r"```traceql\n(.*?)```", page, re.DOTALL))
-    asked = re.findall(r"(?:span|event|link)\.((?:crucible|gen_ai)\.[a-z_.]+)", queries)
+    asked = re.findall(r"(?:span|event|link)\.((?:crucible|gen_ai)\.[a-z0-9_.]+)", queries)
     assert asked
     assert all(find_attribute(key) for key in [*(dimension["name"] for dimension in dimensions), *asked])
 

@@ -6,12 +6,19 @@ import sys
 import numpy as np
 import pytest
 
+from crucible_trace_otel.cli import main
 from crucible_trace_otel.renderers import render
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 from tests.cli.running import ROOT, crucible_trace, program
 from tests.store.stored import write
 from tests.trace.builders import TraceBuilder, digits, window
+
+
+def test_the_help_says_in_one_whole_sentence_what_each_command_does():
+    told = crucible_trace("--help", terminal_width=80).stdout.partition("Commands:\n")[2].splitlines()
+    assert len(told) == len(main.list_commands(None))
+    assert all(line.endswith(".") and not line.endswith("...") for line in told)
 
 
 def test_a_folder_with_a_journal_in_it_names_that(tmp_path):

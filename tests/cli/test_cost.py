@@ -72,7 +72,7 @@ def test_a_table_prices_what_has_no_cost(asked, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["none"], 1, "No call of a language model was recorded there.\n"),
+        (["none"], 1, "No call of a language model is recorded in 'none'.\n"),
         (["nobody"], 1, "No trace in "),
         (["--experiment", "e2"], 1, "belongs to an experiment 'e2'.\n"),
         (["--prices", "no.json"], 2, "The price table no.json cannot be read: No such file or directory.\n"),

@@ -4,7 +4,7 @@ import pytest
 
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
-from crucible_trace_otel.semconv.enums import Result, RunState
+from crucible_trace_otel.semconv.enums import LinkType, Result, RunState
 from tests.cli.running import crucible_trace
 from tests.store.stored import write
 from tests.trace.builders import START_NS, TraceBuilder, digits
@@ -77,6 +77,18 @@ def test_what_failed_inside_a_completed_run_is_said(tmp_path):
     assert json.loads(crucible_trace("list", "--json", "--journal", tmp_path).stdout)[0]["failed_operations"] == 3
 
 
+def test_a_stage_that_was_tried_again_counts_as_its_last_attempt(tmp_path):
+    build = TraceBuilder()
+    pipeline = build.add(spans.PIPELINE, "p", lasts=9)
+    failed = {"status": "error", "attributes": {attr.CRUCIBLE_OPERATION_RESULT: Result.ERROR}}
+    stages = [build.add(spans.STAGE, "a", pipeline, 1, **failed)]
+    for at, said in ((2, failed), (3, {})):
+        build.add(spans.TRAINING_RUN, "inside", stages[-1], at - 0.5, **failed)
+        stages.append(build.add(spans.STAGE, "a", pipeline, at, causes=[(LinkType.RETRIED_FROM, stages[-1])], **said))
+        shown = crucible_trace("list", "--journal", write(tmp_path / str(at), [build.trace()])).stdout
+        assert shown.endswith("  completed, 1 failed stage\n" if said else "  completed\n")
+
+
 def attempts(*results: str) -> TraceBuilder:
     """One run, tried several times."""
     build = TraceBuilder()
@@ -125,3 +137,20 @@ def test_traces_of_other_instrumentations_are_listed_when_asked_for(tmp_path):
     ]
     every = crucible_trace("list", "--all", "--journal", tmp_path).stdout
     assert every.splitlines()[-1].split() == ["GET", "/health", "2026-01-01", "00:01:00", "1", "s", "1", "completed"]
+
+
+def test_single_inferences_and_feedback_are_counted_where_there_are_runs(tmp_path):
+    asides = []
+    for number, name in enumerate((spans.INFERENCE, spans.FEEDBACK), 50):
+        build = TraceBuilder(number)
+        build.add(name, "an answer", at=number)
+        asides.append(build.trace())
+    alone = crucible_trace("list", "--journal", write(tmp_path / "alone", asides))
+    assert (len(alone.stdout.splitlines()), alone.stderr) == (3, "")
+    journal = write(tmp_path, [digits(), *asides])
+    listed = crucible_trace("list", "--journal", journal)
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["NAME", "digits"]
+    assert listed.stderr == "2 traces of single inferences and feedback: --all lists them.\n"
+    assert crucible_trace("show", "--journal", journal).stdout.startswith("digits  ")
+    every = crucible_trace("list", "--all", "--journal", journal)
+    assert (len(every.stdout.splitlines()), every.stderr) == (4, "")

@@ -7,6 +7,8 @@ from crucible_trace_otel.journal.segment import SegmentWriter
 from crucible_trace_otel.renderers import render
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
+from crucible_trace_otel.semconv.enums import LinkType
+from crucible_trace_otel.trace.spans import TraceLink
 from tests.cli.running import crucible_trace
 from tests.store.stored import write
 from tests.trace.builders import TraceBuilder, digits, window
@@ -25,8 +27,8 @@ Loss over 6 steps, from 2 to 0.3333
   min █▄▂▁▁▁ 0.3333
 
 Epochs
-  epoch 0  loss 0.6667  accuracy 0.5  1.5 s
-  epoch 1  loss 0.3333  accuracy 0.6  1.5 s
+  epoch 0  loss 0.6667  validation: accuracy 0.5  1.5 s
+  epoch 1  loss 0.3333  validation: accuracy 0.6  1.5 s
 """
 
 
@@ -194,3 +196,13 @@ def test_show_tells_a_plan_beside_what_ran(tmp_path):
     (told,) = json.loads(crucible_trace("show", "--json", "--journal", tmp_path / "j").stdout)["plans"]
     assert told["sha256"] == crucible.read_plan(plan).sha256
     assert [stage["state"] for stage in told["stages"]] == ["ran", "skipped", "failed", "not_reached"]
+
+
+def test_what_feedback_is_about_is_named_though_it_knows_an_id_only(tmp_path):
+    answered, said = TraceBuilder(1), TraceBuilder(2)
+    inference = answered.add(spans.INFERENCE, "which digit?")
+    link = TraceLink(inference.trace_id, inference.span_id, {attr.CRUCIBLE_LINK_TYPE: LinkType.FEEDBACK_ON})
+    said.add(spans.FEEDBACK, "wrong", at=9, links=(link,))
+    journal = write(tmp_path, [answered.trace(), said.trace()])
+    shown = crucible_trace("show", "wrong", "--journal", journal).stdout
+    assert '  ↳ feedback_on inference "which digit?" (another trace)\n' in shown

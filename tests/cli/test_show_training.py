@@ -76,11 +76,21 @@ def test_attempts_are_told_in_order_with_their_ends_and_what_was_done_again(tmp_
         '  training_run "digits", attempt 0',
         "    epoch 0  loss 2.5  1 s",
         '  training_run "digits", attempt 1',
-        "    epoch 1  loss 0.3  accuracy 0.9  1 s",
+        "    epoch 1  loss 0.3  validation: accuracy 0.9  1 s",
     ]
     assert (
         '\nverdict of training_run "digits", attempt 1: 12 % of the time went into waiting for data\n'
         in told.partition("\n\n")[0] + "\n"
+    )
+
+
+def test_the_loss_of_an_epoch_and_that_of_its_validations_are_told_apart(tmp_path):
+    build = TraceBuilder()
+    inside = epoch(build, attempt(build, 0, 0, RunState.COMPLETED, [1.0]), 0, 0, 2.5)
+    for at, said in ((0.5, "loss 2.7, accuracy 0.9"), (0.6, "loss 2.6")):
+        build.add(spans.VALIDATION_RUN, said, inside, at)
+    assert section(shown(tmp_path, build), "Epochs") == (
+        "  epoch 0  loss 2.5  validation: loss 2.7, accuracy 0.9; loss 2.6  1 s"
     )
 
 

@@ -19,7 +19,7 @@ digits-softmax: failed in gate; 3 of 6 stages ran, 1 skipped, 1 not reached
   train     ran
   evaluate  ran
   gate      failed        ValueError: accuracy 0.953 is under 0.999
-  publish   not_reached
+  publish   not reached
 
 Runs of this very plan (<sha>) in the journal: 1
 """

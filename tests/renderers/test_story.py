@@ -133,3 +133,12 @@ def test_the_document_has_every_operation_edge_and_count():
     assert [(one["count"], one["mean_score"], one["labels"]) for one in told["feedback"]] == [(2, 0.75, {"right": 2})]
     assert [one["name"] for one in told["changes"]] == ["canary_promoted", "deployment_rollback"]
     assert [one["name"] for one in told["rejected"]] == ["a network"]
+
+
+def test_of_a_stage_what_went_in_and_what_came_out_are_told_apart():
+    build = TraceBuilder()
+    pipeline = build.add(spans.PIPELINE, "nightly", lasts=2)
+    said = {attr.CRUCIBLE_STAGE_INPUT_SHA256: A, attr.CRUCIBLE_STAGE_OUTPUT_SHA256: B}
+    build.add(spans.STAGE, "clean", pipeline, lasts=1, attributes=said)
+    told = section(lines(lineage(build.trace(), "nightly")), "Around it")
+    assert f'  stage "clean"  1 s  in sha256 {A}  out sha256 {B}' in told

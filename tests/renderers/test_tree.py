@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from crucible_trace_otel.renderers import render
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
-from crucible_trace_otel.semconv.enums import Result, RunState
+from crucible_trace_otel.semconv.enums import LinkType, Result, RunState
 from crucible_trace_otel.trace.spans import Trace, TraceEvent, TraceLink, group_into_traces
 from tests.trace.builders import TraceBuilder, digits, window
 
@@ -441,5 +441,38 @@ pipeline "nightly"  4 s
 ├── stage "fetch"  2 s  attempt 2  1,200 items
 │     ↳ retried_from stage "fetch"
 └── stage "clean"  cached  skipped: the input is unchanged
+"""
+    )
+
+
+def versions() -> TraceBuilder:
+    """Two versions of one service, of which the second gives way to the first."""
+    build = TraceBuilder()
+    said = {attr.DEPLOYMENT_ENVIRONMENT_NAME: "production"}
+    first, second = (
+        build.add(
+            spans.DEPLOYMENT,
+            "api",
+            at=at,
+            lasts=9,
+            attributes={**said, attr.CRUCIBLE_DEPLOYMENT_TARGET_VERSION: str(at)},
+        )
+        for at in (1, 2)
+    )
+    said = {attr.CRUCIBLE_AB_EFFECT: -0.5, attr.CRUCIBLE_AB_P_VALUE: 0.001, attr.CRUCIBLE_AB_WINNER: "1"}
+    build.add(spans.A_B_TEST, "1 or 2", second, 2.5, attributes=said)
+    build.add(spans.DEPLOYMENT_ROLLBACK, "back", second, 3, causes=[(LinkType.ROLLED_BACK_TO, first)])
+    return build
+
+
+def test_deployments_of_one_name_are_told_apart_by_their_version():
+    assert (
+        render(versions().trace(), "tree")
+        == """\
+deployment "api"  9 s  version 1  in production
+deployment "api"  9 s  version 2  in production
+├── a_b_test "1 or 2"  effect -0.5  p 0.001  winner 1
+└── deployment_rollback "back"
+      ↳ rolled_back_to deployment "api" version 1
 """
     )

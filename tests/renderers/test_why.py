@@ -65,3 +65,10 @@ def test_a_link_to_a_chain_lists_what_that_rejected():
     build.add(spans.ALTERNATIVE_REJECTED, "trees", chain, 0.2, attributes={BECAUSE: "slow"})
     build.add(spans.DEPLOYMENT, "digits", at=3, causes=[(LinkType.DEPENDS_ON, chain)])
     assert told(build) == ['↳ depends_on reasoning_chain "which model?"', 'rejected "trees": slow']
+
+
+def test_a_deployment_is_called_with_its_version():
+    build = TraceBuilder()
+    old = build.add(spans.DEPLOYMENT, "api", attributes={attr.CRUCIBLE_DEPLOYMENT_TARGET_VERSION: "1"})
+    new = build.add(spans.DEPLOYMENT, "api", at=1, causes=[(LinkType.REPLACES, old)])
+    assert causal_chain(build.trace(), new) == ['↳ replaces deployment "api" version 1']

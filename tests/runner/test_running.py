@@ -64,6 +64,7 @@ def test_stages_run_in_order_and_are_recorded(recorded: Recording) -> None:
     ]
     assert result.context == {"load": 7, "train": {"loss": 0.5, "rows": 7, "good": True}}
     assert (result.error, result.verdict) == (None, "completed; 2 of 3 stages ran, 1 skipped")
+    assert repr(result) == "PlanResult('digits', 'completed; 2 of 3 stages ran, 1 skipped')"
     loss, rows = (f"{attr.CRUCIBLE_TRAINING_METRIC_TEMPLATE}.{name}" for name in ("loss", "rows"))
     experiment = {
         attr.CRUCIBLE_EXPERIMENT_ID: "digits",

@@ -4,6 +4,7 @@ import pytest
 
 from crucible_trace_otel.errors import NotFoundError, StoreError
 from crucible_trace_otel.journal.segment import SegmentWriter
+from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.store import open_store
 from crucible_trace_otel.trace.spans import Trace
@@ -47,6 +48,12 @@ def test_traces_come_back_whole_and_oldest_first(journal):
 )
 def test_a_run_is_found_by_each_of_its_names(journal, asked, found):
     assert open_store(journal).get(asked) == found
+
+
+def test_a_run_is_found_by_the_id_of_its_experiment(tmp_path):
+    build = TraceBuilder()
+    build.add(spans.EXPERIMENT, "a question", attributes={attr.CRUCIBLE_EXPERIMENT_ID: "e-1"})
+    assert open_store(write(tmp_path, [build.trace()])).get("e-1") == build.trace()
 
 
 def test_the_beginning_of_a_trace_id_finds_the_one_trace_it_fits(tmp_path):

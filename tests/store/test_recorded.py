@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import crucible_trace_otel as crucible
 from crucible_trace_otel.renderers import render
 from crucible_trace_otel.semconv import events, spans
 from crucible_trace_otel.store import open_store
@@ -68,3 +69,17 @@ def test_a_killed_run_is_there_with_every_operation_and_says_that_it_was_interru
     assert len(step_rows(trace).rows) == 300
     assert store.get("run-7") == trace
     assert render(trace, "tree").splitlines()[0].partition("  ✗ ")[2].startswith("interrupted: its process was killed")
+
+
+def test_what_became_of_a_deployment_is_read_back_though_its_names_end_as_marks_do(tmp_path):
+    with (
+        crucible.configure(service_name="tests", journal=tmp_path, ship="off"),
+        crucible.deployment("api", version="2") as api,
+    ):
+        api.start_serving(replicas=2)
+        api.start_canary(0.1)
+        api.reject_canary()
+    trace = open_store(tmp_path).latest()
+    became = ["serving_started", "canary_started", "canary_rejected"]
+    assert [span.operation for span in trace.spans] == [spans.DEPLOYMENT, *became]
+    assert [change.name for change in crucible.lineage(trace, "api").changes] == became

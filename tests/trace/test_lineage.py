@@ -230,6 +230,15 @@ def test_a_subject_is(subject, kind, expected):
     assert (found.kind, told(found.spans), found.notes) == (kind, expected, ())
 
 
+def test_an_experiment_is_found_by_its_name_and_by_its_id():
+    build = TraceBuilder()
+    build.add(spans.EXPERIMENT, "a question", attributes={attr.CRUCIBLE_EXPERIMENT_ID: "e-1"})
+    for subject in ("a question", "e-1"):
+        assert told(lineage(build.trace(), subject).subject.spans) == ["experiment a question"]
+    with pytest.raises(NotFoundError, match="There is: 'a question'"):
+        lineage(build.trace(), "none")
+
+
 def test_a_service_that_was_deployed_again_is_its_latest_with_a_note(monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
     found = lineage((served(3, 20), served(4, 40)), "digits-api").subject
