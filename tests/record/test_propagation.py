@@ -104,6 +104,13 @@ def test_a_child_says_which_run_it_belongs_to(recorded: Recording, monkeypatch: 
     assert said(recorded.spans[2])[attr.CRUCIBLE_RUN_ID] == "own"
 
 
+def test_baggage_that_is_no_text_costs_only_that(monkeypatch: pytest.MonkeyPatch, warned: list[str]) -> None:
+    monkeypatch.setenv("BAGGAGE", f"{attr.CRUCIBLE_RUN_ID}=r,other=\udcff")
+    _process._forget()
+    assert _process.process_facts()[attr.CRUCIBLE_RUN_ID] == "r"
+    assert warned == []
+
+
 @given(st.text(max_size=80).filter(lambda text: "\0" not in text))
 def test_no_baggage_raises(said_there: str) -> None:
     before = os.environ.get("BAGGAGE")
