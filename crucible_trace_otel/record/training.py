@@ -33,7 +33,7 @@ from crucible_trace_otel.record._steps import Training, short
 from crucible_trace_otel.record._totals import StepTotals
 from crucible_trace_otel.record._values import printable, with_template
 from crucible_trace_otel.record._windows import StepWindows
-from crucible_trace_otel.record.facts import Dataset, Model, run_facts
+from crucible_trace_otel.record.facts import Dataset, Model, check_digests, run_facts
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 from crucible_trace_otel.semconv.enums import LinkType, Result, RunState
@@ -108,6 +108,7 @@ class TrainingRun(Checkpoints, Attempt):
 
     def _prepare(self) -> None:
         super()._prepare()
+        check_digests(self._given, self._repairs)
         self._totals = StepTotals()
         self._next_step = self._beginning.next_step
         self._episodes = count()

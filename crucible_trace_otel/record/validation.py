@@ -11,7 +11,7 @@ from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._late import is_kept
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation
-from crucible_trace_otel.record.facts import Dataset, dataset_attributes
+from crucible_trace_otel.record.facts import Dataset, check_digests, dataset_attributes
 from crucible_trace_otel.semconv import spans
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class ValidationRun(Operation):
 
     def _prepare(self) -> None:
         super()._prepare()
+        check_digests(self._given, self._repairs)
         self._metrics: dict[Any, Any] = {}
 
     def _on_start(self) -> dict[str, Any]:
