@@ -16,6 +16,8 @@ from crucible_trace_otel.runner.stages import StageCode, code_of, refusal
 
 __all__ = ["Prepared", "prepare"]
 
+_MOST_RETRIES = 999_999
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -68,6 +70,8 @@ def prepare(plan: Experiment, stages: Mapping[str, StageCode], retries: int) -> 
             options, wrong = _options(stage, code, stages, f"pipeline[{place}]")
             problems += wrong
             times = stage.retries if stage.says_retries else retries
+            if times is not None and times > _MOST_RETRIES:
+                problems.append(Problem(f"pipeline[{place}].retries", f"{shown(times)} is more than {_MOST_RETRIES:,}"))
             ready[stage.name] = Prepared(place, stage.name, code, options, tuple(stage.after or ()), times or 0)
     if problems:
         raise ConfigurationError(_said(plan, problems))

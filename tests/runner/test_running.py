@@ -247,6 +247,8 @@ def test_all_that_is_wrong_is_said_before_anything_starts(recorded: Recording) -
             ConfigurationError,
             "retries: must be a whole number, 0 or more, not -1",
         ),
+        (plan({"name": "a", "retries": 10**6}), {}, ConfigurationError, r"pipeline\[0\].retries: 1000000 is more than"),
+        (plan({"name": "a"}), {"retries": 10**30}, ConfigurationError, r"pipeline\[0\].retries: 10+ is more than"),
         (plan({"name": "a"}), {"errors": "ignore"}, ConfigurationError, "errors='ignore' is neither"),
         ({"pipeline": 1}, {}, FormatError, "pipeline: 1 is no list"),
         ("nowhere.json", {}, ConfigurationError, "cannot be read"),
