@@ -48,7 +48,7 @@ def text(value: Any) -> str | None:
 
 def name(value: Any) -> str | None:
     """Text that is not empty."""
-    return "must not be empty" if value == "" else text(value)
+    return "must not be empty" if isinstance(value, str) and not value else text(value)
 
 
 def version(value: Any) -> str | None:
@@ -101,7 +101,11 @@ def one_of(*allowed: str) -> Check:
     """One of some words."""
 
     def check(value: Any) -> str | None:
-        return None if value in allowed else f"must be one of {', '.join(allowed)}; not {shown(value)}"
+        return (
+            None
+            if isinstance(value, str) and value in allowed
+            else f"must be one of {', '.join(allowed)}; not {shown(value)}"
+        )
 
     return check
 

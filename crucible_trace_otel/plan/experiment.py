@@ -1,6 +1,6 @@
 """The plan of an experiment: what is asked, of which backend, in which stages."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from crucible_trace_otel.plan import training
 from crucible_trace_otel.plan.checks import Count, Flag, Name, Object, Text, Texts, Time, one_of
 from crucible_trace_otel.plan.order import find_cycle
 from crucible_trace_otel.plan.part import Part
-from crucible_trace_otel.plan.paths import Problem, shown, within
+from crucible_trace_otel.plan.paths import Problem, listed, shown, within
 from crucible_trace_otel.plan.refs import BackendRef, DatasetRef, ModelRef, ModelVersion, OutputSpec
 
 __all__ = ["Experiment", "StageDef"]
@@ -74,23 +74,25 @@ class Experiment(Part):
     def _own_problems(self, path: str) -> Iterator[Problem]:
         stages = [one for one in self.pipeline if isinstance(one, StageDef)] if isinstance(self.pipeline, tuple) else []
         at = within(path, "pipeline")
-        if self.pipeline == ():
+        if isinstance(self.pipeline, tuple) and not self.pipeline:
             yield Problem(at, "must have at least one stage")
-        names = [stage.name if isinstance(stage.name, str) else None for stage in stages]
-        known = [name for name in dict.fromkeys(names) if name is not None]
+        first: dict[str, StageDef] = {}
+        for stage in stages:
+            if isinstance(stage.name, str):
+                first.setdefault(stage.name, stage)
         for place, stage in enumerate(stages):
-            if names[place] in known and names[place] in names[:place]:
+            if isinstance(stage.name, str) and first[stage.name] is not stage:
                 yield Problem(f"{at}[{place}].name", f"{shown(stage.name)} is the name of an earlier stage too")
-            yield from self._unknown_before(stage, known, f"{at}[{place}].after")
-        cycle = find_cycle({name: _names(stages[names.index(name)].after) for name in known})
+            yield from self._unknown_before(stage, first, f"{at}[{place}].after")
+        cycle = find_cycle({name: _names(stage.after) for name, stage in first.items()})
         if cycle:
             yield Problem(at, f"{' -> '.join(cycle)}: each comes after the next, so none can run first")
 
     @staticmethod
-    def _unknown_before(stage: StageDef, names: Sequence[str], path: str) -> Iterator[Problem]:
+    def _unknown_before(stage: StageDef, names: Collection[str], path: str) -> Iterator[Problem]:
         for place, name in enumerate(_names(stage.after)):
             if name not in names:
-                yield Problem(f"{path}[{place}]", f"no stage is called {shown(name)}; there are {', '.join(names)}")
+                yield Problem(f"{path}[{place}]", f"no stage is called {shown(name)}; there are {listed(names)}")
 
 
 def _names(after: object) -> Sequence[str]:

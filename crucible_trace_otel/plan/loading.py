@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,6 +12,8 @@ from crucible_trace_otel.errors import ConfigurationError, FormatError
 from crucible_trace_otel.plan.paths import shown
 
 __all__ = ["load_object"]
+
+_MOST_BYTES = 64 << 20
 
 
 def load_object(source: str | bytes | os.PathLike[str] | Mapping[str, Any]) -> Mapping[str, Any]:
@@ -45,13 +48,16 @@ def _text(source: str | bytes | os.PathLike[str]) -> tuple[str, str]:
     else:
         where = str(source)
         try:
-            source = Path(source).read_bytes()
+            with Path(source).open("rb") as file:
+                source = file.read(_MOST_BYTES + 1)
         except (OSError, ValueError, TypeError) as error:
             reason = getattr(error, "strerror", None) or error
             said = (
                 f"{shown(where)} cannot be read: {reason}; give the path of a plan, or JSON text that begins with {{."
             )
             raise ConfigurationError(said) from None
+        if len(source) > _MOST_BYTES:
+            raise FormatError(f"{where} has more than {_MOST_BYTES >> 20} MiB, which no plan has; give its own file.")
     try:
         return (source if isinstance(source, str) else source.decode()).removeprefix("\ufeff"), where
     except UnicodeDecodeError as error:
@@ -62,7 +68,7 @@ def _without_twins(members: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(members)
     if len(found) < len(members):
         names = [name for name, _ in members]
-        twin = next(name for name in names if names.count(name) > 1)
+        twin = next(name for name, count in Counter(names).items() if count > 1)
         raise FormatError(f"the field {shown(twin)} stands twice in one object, so that one of them would be lost.")
     return found
 

@@ -103,7 +103,7 @@ class Part:
         said = [
             name
             for name, one in known.items()
-            if values[name] != one.default and (values[name] is not None or one.default is not MISSING)
+            if _differs(values[name], one.default) and (values[name] is not None or one.default is not MISSING)
         ]
         names = dict.fromkeys((*self.field_order, *said, *self.unknown_fields))
         return {
@@ -217,6 +217,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Part):
         return value.to_object()
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _differs(value: Any, default: Any) -> bool:
+    """Whether that is another value; what is of another type is, and some of those can only be compared in part."""
+    return type(value) is not type(default) or bool(value != default)
 
 
 def _not_json(value: Any, path: str, inside: tuple[int, ...]) -> Iterator[tuple[str, Any]]:

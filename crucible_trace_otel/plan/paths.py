@@ -1,12 +1,14 @@
 """Where in a plan something is: `pipeline[2].options.seed`."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Problem", "shown", "within"]
+__all__ = ["Problem", "listed", "shown", "within"]
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST = 80
+_MOST_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +40,10 @@ def shown(value: object) -> str:
     except Exception:  # noqa: BLE001 - any object may be given, and its __repr__ may do anything
         text = f"<{type(value).__qualname__}>"
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names in a sentence, the first ones where they would fill the screen."""
+    every = [str(name) for name in names]
+    more = f" and {len(every) - _MOST_LISTED:,} more" if len(every) > _MOST_LISTED else ""
+    return ", ".join(every[:_MOST_LISTED]) + more

@@ -11,6 +11,8 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from crucible_trace_otel.record._values import printable
+
 if TYPE_CHECKING:
     from crucible_trace_otel.record._operation import Operation
     from crucible_trace_otel.record._parts import RunPart
@@ -102,7 +104,7 @@ def remote_baggage() -> Context:
 def _handed_down(*names: str) -> dict[str, str]:
     """These variables by their lower-case names, as some programs set them too; those in capitals count first."""
     said = {name.lower(): os.environ.get(name) or os.environ.get(name.lower()) for name in names}
-    return {name: value[:_LONGEST] for name, value in said.items() if value}
+    return {name: printable(value[:_LONGEST]) for name, value in said.items() if value}
 
 
 def placed_in(outer: "Operation | None", base: Context) -> Placed:

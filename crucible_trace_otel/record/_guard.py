@@ -1,6 +1,6 @@
 """The promise that recording never raises into the user's code, in one place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import signature
 from typing import Any, ParamSpec, TypeVar
@@ -74,7 +74,8 @@ def _called(function: Callable[..., Any], args: tuple[Any, ...]) -> str:
     """What a user called: a method is that of the object's class, whichever of ours it was inherited from."""
     _, is_method, name = function.__qualname__.rpartition(".")
     if is_method and args:
-        name = getattr(args[0], "_called", {}).get(name, name)  # by another name than that of what it is built from
+        names = getattr(args[0], "_called", None)  # by another name than that of what it is built from
+        name = names.get(name, name) if isinstance(names, Mapping) else name
     return f"{type(args[0]).__qualname__.lstrip('_')}.{name}" if is_method and args else name.lstrip("_")
 
 

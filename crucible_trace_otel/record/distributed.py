@@ -43,9 +43,9 @@ class Collective(Operation):
         backend: str | None = None,
         of: Timed | None = None,
     ) -> None:
-        self._called = printable(name)
+        self._counted_as = printable(name)
         attributes = {
-            attr.CRUCIBLE_COLLECTIVE_NAME: self._called,
+            attr.CRUCIBLE_COLLECTIVE_NAME: self._counted_as,
             attr.CRUCIBLE_COLLECTIVE_SIZE: size,
             attr.CRUCIBLE_COLLECTIVE_PARTICIPANT_COUNT: participants,
             attr.CRUCIBLE_DISTRIBUTED_BACKEND: backend,
@@ -75,8 +75,8 @@ class Collective(Operation):
         """Which of its name it is, as each process counts for itself, and where in the run."""
         training = innermost(Timed, self._outer)
         counts = _outside if training is None else training._run._collectives
-        sequence = counts[self._called]
-        counts[self._called] = sequence + 1
+        sequence = counts[self._counted_as]
+        counts[self._counted_as] = sequence + 1
         known = {} if training is None else training._epoch_and_step()
         if self._given[attr.CRUCIBLE_DISTRIBUTED_BACKEND] is None:
             known[attr.CRUCIBLE_DISTRIBUTED_BACKEND] = _backend_in_use() or None

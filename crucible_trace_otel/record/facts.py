@@ -16,13 +16,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from crucible_trace_otel._interruption import let_through
-from crucible_trace_otel.record._guard import guarded
-from crucible_trace_otel.record._values import as_json, printable, with_template
+from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._unexpected import digest_in
+from crucible_trace_otel.record._values import Repairs, as_json, printable, with_template
 from crucible_trace_otel.semconv import attributes as attr
 
 __all__ = [
     "Dataset",
     "Model",
+    "check_digests",
     "dataset_attributes",
     "flattened",
     "hyperparameter_attributes",
@@ -99,6 +101,14 @@ def dataset_attributes(given: Any) -> dict[str, Any]:
         attr.CRUCIBLE_DATASET_ROWS: _whole(given.rows),
         attr.CRUCIBLE_DATASET_SPLIT: _text(given.split),
     }
+
+
+@guarded(nothing)
+def check_digests(known: dict[str, Any], repairs: Repairs) -> None:
+    """Mark the digests of the data set and the model among the attributes `known` that cannot be any."""
+    for key in (attr.CRUCIBLE_DATASET_SHA256, attr.CRUCIBLE_MODEL_SHA256):
+        if key in known:
+            known[key] = digest_in(repairs, key, known[key])
 
 
 @guarded(lambda given: {attr.CRUCIBLE_MODEL_NAME: given})

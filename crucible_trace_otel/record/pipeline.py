@@ -20,7 +20,7 @@ from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record.stages._artifacts import ArtifactVerbs
-from crucible_trace_otel.record.stages._attempts import Attempts, Wait, retrying
+from crucible_trace_otel.record.stages._attempts import Attempts, Wait, retries_of, retrying
 from crucible_trace_otel.record.stages._stage import After, Stage
 from crucible_trace_otel.record.stages._stage_order import StageOrder
 from crucible_trace_otel.semconv import attributes as attr
@@ -63,7 +63,7 @@ class Pipeline(ArtifactVerbs):
         if is_new and (self._state_path is not None or self._cache is not None):
             from crucible_trace_otel.record.stages._stage_memory import memory_of  # noqa: PLC0415 - only for who has a memory
 
-            self._memory = memory_of(self._state_path, self._cache, self.about)
+            self._memory = memory_of(self._state_path, self._cache, self._given[attr.CRUCIBLE_PIPELINE_NAME])
         super()._begin(inside)
 
     @forgiving
@@ -91,7 +91,7 @@ class Pipeline(ArtifactVerbs):
             attempt=attempt,
             cached=cached,
             digest=digest,
-            retrying=retrying(retries, retry_on, wait, beside=1) if retries else None,
+            retrying=retries_of(retries, retry_on, wait),
             depends_on=depends_on,
             links=links,
         )
@@ -228,7 +228,7 @@ def stage(
         attempt=attempt,
         cached=cached,
         digest=digest,
-        retrying=retrying(retries, retry_on, wait, beside=1) if retries else None,
+        retrying=retries_of(retries, retry_on, wait),
         depends_on=depends_on,
         links=links,
     )

@@ -20,8 +20,10 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._context import living_context, operation_in, remote_baggage
 from crucible_trace_otel.record._guard import guarded, nothing
+from crucible_trace_otel.record._values import printable
 from crucible_trace_otel.record.processes._process import HANDED_DOWN, process_facts
 
 __all__ = ["child_environment", "in_context"]
@@ -40,7 +42,7 @@ def child_environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
     Args:
         env: What it is made from, which stays as it is; `os.environ` when not given.
     """
-    environment = dict(os.environ if env is None else env)
+    environment = _copied(env)
     _carry(environment)
     return environment
 
@@ -52,19 +54,25 @@ def in_context(function: Callable[P, R]) -> Callable[P, R]:
             rows = list(pool.map(crucible.in_context(read), paths))
 
     It takes and returns what `function` does, a coroutine function too, and may be called on several threads at once.
-    An operation that has ended meanwhile is replaced by the one around it.
+    An operation that has ended meanwhile is replaced by the one around it. The body of a generator function runs later,
+    where it is looped over, and is recorded there, with one warning: give what loops over it.
 
     Args:
         function: What is given to the thread or the executor. For a process use `child_environment`.
     """
     here = living_context()
 
-    if inspect.iscoroutinefunction(function):
+    if _is(function, inspect.isgeneratorfunction, inspect.isasyncgenfunction):
+        name = printable(getattr(function, "__qualname__", function))
+        said = f"in_context({name}): a generator runs where it is looped over, and is recorded there."
+        warn_once(f"in_context {name}", said)
+
+    if _is(function, inspect.iscoroutinefunction):
 
         @wraps(function)
         async def call_async(*args: P.args, **kwargs: P.kwargs) -> Any:
             with _attached(here):
-                return await function(*args, **kwargs)
+                return await cast("Any", function)(*args, **kwargs)
 
         return cast("Callable[P, R]", call_async)
 
@@ -74,6 +82,21 @@ def in_context(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return call
+
+
+@guarded(lambda *_: False)
+def _is(function: Any, *checks: Callable[[Any], bool]) -> bool:
+    """Whether it is a function of that kind, or an object that is called as one."""
+    return any(check(each) for check in checks for each in (function, getattr(function, "__call__", None)))  # noqa: B004
+
+
+def _environment(_: Any) -> dict[str, str]:
+    return dict(os.environ)
+
+
+@guarded(_environment)
+def _copied(env: Mapping[str, str] | None) -> dict[str, str]:
+    return dict(os.environ if env is None else env)
 
 
 @contextmanager
@@ -99,6 +122,7 @@ def _carry(environment: dict[str, str]) -> None:
     W3CBaggagePropagator().inject(carrier, here)
     # A state without its parent, or the same name in small letters, would say something else.
     stale = {"traceparent", "tracestate"} if "traceparent" in carrier else set()
-    for name in [name for name in environment if name.lower() in stale | carrier.keys()]:
+    named = [name for name in environment if isinstance(name, str)]
+    for name in [name for name in named if name.lower() in stale | carrier.keys()]:
         del environment[name]
     environment.update({name.upper(): value for name, value in carrier.items()})

@@ -24,7 +24,7 @@ from crucible_trace_otel.record._operation import emit_event
 from crucible_trace_otel.record._parts import RunParts
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
 from crucible_trace_otel.record._values import printable, with_template
-from crucible_trace_otel.record.facts import Dataset, Model, run_facts
+from crucible_trace_otel.record.facts import Dataset, Model, check_digests, run_facts
 from crucible_trace_otel.record.files._files import StoredFile
 from crucible_trace_otel.record.runs._attempt import Attempt
 from crucible_trace_otel.record.runs._checkpoints import Checkpoints
@@ -104,6 +104,7 @@ class TrainingRun(Checkpoints, Attempt):
 
     def _prepare(self) -> None:
         super()._prepare()
+        check_digests(self._given, self._repairs)
         self._totals = StepTotals()
         self._next_step = self._beginning.next_step
         self._episodes = count()

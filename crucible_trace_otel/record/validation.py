@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._scored import Scored
-from crucible_trace_otel.record.facts import Dataset, dataset_attributes
+from crucible_trace_otel.record.facts import Dataset, check_digests, dataset_attributes
 from crucible_trace_otel.semconv import spans
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ class ValidationRun(Scored):
         links: Links | None = None,
     ) -> None:
         super().__init__(about, of=of, attributes=dataset_attributes(dataset), depends_on=depends_on, links=links)
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        check_digests(self._given, self._repairs)
 
     def _on_start(self) -> dict[str, Any]:
         """After which step of which epoch."""

@@ -31,7 +31,8 @@ def option_problems(options: Mapping[str, Any], description: Mapping[str, Any], 
         path: Where in the plan the options are.
     """
     defaults = description.get("defaults") or {}
-    for name in description.get("required") or ():
+    required = description.get("required") or ()
+    for name in (required,) if isinstance(required, str) else required:
         if name not in options and name not in defaults:
             yield Problem(within(path, name), "is required by the stage")
     for name, kind in (description.get("types") or {}).items():

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from crucible_trace_otel.errors import NotFoundError
 from crucible_trace_otel.plan import Experiment
+from crucible_trace_otel.plan.paths import listed
 
 __all__ = ["PlanResult", "StageResult", "StageState"]
 
@@ -52,7 +53,7 @@ class PlanResult:
         for stage in self.stages:
             if stage.name == name:
                 return stage
-        raise NotFoundError(f"No stage is called {name!r}; there are {', '.join(one.name for one in self.stages)}.")
+        raise NotFoundError(f"No stage is called {name!r}; there are {listed(one.name for one in self.stages)}.")
 
     @property
     def error(self) -> BaseException | None:

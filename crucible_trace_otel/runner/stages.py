@@ -18,7 +18,7 @@ class RunnableStage(Protocol):
 
         Args:
             context: What all stages of the run share.
-            options: What the plan tells it, with the defaults it described.
+            options: What the plan tells it, with the defaults it described; a copy for each attempt.
 
         Returns:
             Its result. The numbers of a mapping are recorded as metrics of the stage.
@@ -52,6 +52,12 @@ def refusal(code: object) -> str | None:
         return f"{shown(code)} is a class; give an instance of it"
     if not callable(run):
         return f"{shown(code)} is neither callable nor has it a method run(context, options)"
-    if inspect.iscoroutinefunction(run) or inspect.isgeneratorfunction(run) or inspect.isasyncgenfunction(run):
+    if any(map(_is_for_later, (run, run.__call__))):
         return f"{shown(code)} only makes something to be awaited or looped over; give a plain function that does that"
     return None
+
+
+def _is_for_later(function: object) -> bool:
+    """Whether calling it does nothing yet."""
+    checks = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    return any(check(function) for check in checks)

@@ -1,5 +1,6 @@
 """What a plan wanted, beside what a trace says was run."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -57,13 +58,16 @@ def planned_stages(trace: Trace, experiment: TraceSpan | None = None) -> tuple[P
     if experiment is None:
         return ()
     ran: dict[str, list[TraceSpan]] = {}
-    skipped: set[str] = set()
+    skipped: dict[str, bool] = {}
     for span in trace.spans:
         if _belongs(trace, span, experiment):
             if span.operation == operations.STAGE:
                 ran.setdefault(str(span.attributes.get(attr.CRUCIBLE_STAGE_NAME, "")), []).append(span)
-            skipped |= _skipped_on(span)
+            skipped |= dict.fromkeys(_skipped_on(span), True)
     names = _texts(experiment.attributes.get(attr.CRUCIBLE_EXPERIMENT_PLAN_STAGES))
+    if isinstance(experiment.attributes.get(attr.CRUCIBLE_EXPERIMENT_PLAN_STAGES), str):  # the first thousand alone
+        unreached = _texts(experiment.attributes.get(attr.CRUCIBLE_EXPERIMENT_PLAN_NOT_REACHED))
+        names = list(dict.fromkeys([*names, *ran, *skipped, *unreached]))
     return tuple(_became(name, tuple(ran.get(name, ())), is_skipped=name in skipped) for name in names)
 
 
@@ -79,12 +83,12 @@ def _belongs(trace: Trace, span: TraceSpan, experiment: TraceSpan) -> bool:
     return False
 
 
-def _skipped_on(span: TraceSpan) -> set[str]:
-    return {
+def _skipped_on(span: TraceSpan) -> list[str]:
+    return [
         str(event.attributes.get(attr.CRUCIBLE_STAGE_NAME, ""))
         for event in span.events
         if event.name == events.STAGE_SKIPPED
-    }
+    ]
 
 
 def _became(name: str, attempts: tuple[TraceSpan, ...], *, is_skipped: bool) -> PlannedStage:
@@ -103,4 +107,11 @@ def _became(name: str, attempts: tuple[TraceSpan, ...], *, is_skipped: bool) -> 
 
 
 def _texts(value: Any) -> Iterable[str]:
+    """The names in an attribute: of more than a thousand it is JSON that says at its end how many more there are."""
+    if isinstance(value, str):
+        try:
+            found = json.loads(value)
+        except (ValueError, RecursionError):
+            return []
+        value = found[:-1] if isinstance(found, list) else ()
     return [str(item) for item in value] if isinstance(value, (list, tuple)) else []

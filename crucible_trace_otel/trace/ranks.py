@@ -77,6 +77,8 @@ class RankRecorded:
     """How long each of them took, waiting included; NaN where that is not known."""
     waited_s: Sequence[float]
     """How long it waited for others in each of them; NaN where it recorded no waiting there."""
+    processes: int = 1
+    """How many took themselves for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,7 @@ def _recorded(rank: int, process: _Process, steps: StepRows) -> RankRecorded:
         is_interrupted=process.said(attr.CRUCIBLE_RUN_STATE) == RunState.INTERRUPTED,
         clock_offset_s=offset if isinstance(offset, float) and isfinite(offset) else None,
         **_steps(process, steps),
+        processes=sum(span.operation in _PROCESSES for span in process.spans),
     )
 
 

@@ -1,7 +1,7 @@
 """The values a stored trace is made of. Written by nobody twice: all of them are frozen."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -276,13 +276,25 @@ def key_of(span: TraceSpan) -> Key:
 def group_into_traces(spans: Iterable[TraceSpan]) -> tuple[Trace, ...]:
     """The traces that `spans` belong to, oldest first; of spans with the same ids the first stays.
 
-    The order in which spans come does not matter beyond that.
+    The order in which spans come does not matter beyond that. Two processes that both took themselves for rank 0 of one
+    attempt gave their runs one span id: both are there, the second under an id of its own.
     """
     found: dict[str, dict[str, TraceSpan]] = {}
     for span in spans:
-        found.setdefault(span.trace_id, {}).setdefault(span.span_id, span)
+        of_trace = found.setdefault(span.trace_id, {})
+        first = of_trace.setdefault(span.span_id, span)
+        if first is not span and _are_two_runs(first, span):
+            twin = replace(span, span_id=str(span.attributes[attr.CRUCIBLE_EVENT_ID])[:16])
+            of_trace.setdefault(twin.span_id, twin)
     traces = (Trace(trace_id, in_order(by_id.values())) for trace_id, by_id in found.items())
     return tuple(sorted(traces, key=lambda trace: (trace.start_ns, trace.trace_id)))
+
+
+def _are_two_runs(one: TraceSpan, other: TraceSpan) -> bool:
+    """Whether two spans of one id are runs of two processes, not one span that is there twice."""
+    are_runs = one.operation == other.operation == operations.TRAINING_RUN
+    ids = [span.attributes.get(attr.CRUCIBLE_EVENT_ID) for span in (one, other)]
+    return are_runs and None not in ids and ids[0] != ids[1]
 
 
 def without_markers(spans: Iterable[TraceSpan]) -> list[TraceSpan]:

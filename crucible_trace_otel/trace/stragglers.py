@@ -317,6 +317,9 @@ def _unknown(run: RunOfRanks, ranks: Sequence[RankTotals], clocks: Sequence[Cloc
     if len(ranks) > 1:
         if run.world_size is None:
             yield "How many ranks the run has is not recorded."
+        for rank in run.ranks:
+            if rank.processes > 1:
+                yield f"{rank.processes} processes took themselves for rank {rank.rank}: their steps are added up."
         yield from _unknown_of_steps(run, ranks)
         yield from _unknown_of_clocks(clocks)
 

@@ -1,6 +1,10 @@
 """All that is wrong with a plan, each with its place."""
 
+from itertools import pairwise
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import crucible_trace_otel as crucible
 from crucible_trace_otel.plan import (
@@ -158,3 +162,28 @@ def test_stages_keep_the_order_of_the_plan_but_for_what_they_come_after():
         run_order({"a": ["b"], "b": ["a"]})
     assert find_cycle({"a": ["b"], "b": ["c", "d"], "c": [], "d": ["b"]}) == ["b", "d", "b"]
     assert find_cycle({str(at): [str(at + 1)] for at in range(5_000)}) == []
+
+
+@given(st.lists(st.sets(st.integers(0, 7)), max_size=8))
+def test_each_time_the_first_stage_that_waits_for_nothing_more_is_next(after):
+    waiting = {str(name): [str(other) for other in others] for name, others in enumerate(after)}
+    left, expected = dict(waiting), []
+    while following := next((name for name, others in left.items() if not set(others) & set(left)), None):
+        expected.append(following)
+        del left[following]
+    if left:
+        cycle = find_cycle(waiting)
+        assert cycle[0] == cycle[-1]
+        assert all(later in waiting[name] for name, later in pairwise(cycle))
+        with pytest.raises(ValueError, match="each waits for the next"):
+            run_order(waiting)
+    else:
+        assert (run_order(waiting), find_cycle(waiting)) == (expected, [])
+
+
+def test_of_many_stages_the_first_are_named_where_one_is_unknown():
+    stages = [{"name": f"s{at}", "after": ["nobody"]} for at in range(500)]
+    found = problems(crucible.read_plan({"id": "e", "backend": {"id": "b"}, "pipeline": stages}))
+    assert len(found) == 500
+    first = ", ".join(f"s{at}" for at in range(20))
+    assert found[0].endswith(f"no stage is called 'nobody'; there are {first} and 480 more")

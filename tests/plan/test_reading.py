@@ -157,3 +157,23 @@ def test_what_json_cannot_write_is_said_with_its_place():
     around["self"] = around
     with pytest.raises(FormatError, match=r"options\.self"):
         StageDef(name="s", options=around).to_json()
+
+
+def test_a_file_without_an_end_is_refused(tmp_path):
+    with pytest.raises(FormatError, match="has more than 64 MiB, which no plan has"):
+        crucible.read_plan("/dev/zero")
+
+
+def test_of_many_fields_the_one_that_stands_twice_is_named():
+    text = ",".join(f'"f{at}": 1' for at in range(1_000))
+    with pytest.raises(FormatError, match="the field 'f999' stands twice"):
+        crucible.read_plan(f'{{{text}, "f999": 2}}')
+
+
+@pytest.mark.parametrize("field", ["id", "experiment_type", "metadata", "tags", "owner", "created_at"])
+def test_an_array_in_a_plan_by_hand_is_a_problem_not_a_crash(field):
+    array = pytest.importorskip("numpy").array([1, 2])
+    plan = crucible.read_plan({"id": "e", "backend": {"id": "b"}, "pipeline": [{"name": "a"}], field: array})
+    assert [problem.path for problem in plan.problems()] == [field]
+    with pytest.raises(FormatError, match=rf"{field}: array\(\[1, 2\]\) is no JSON value"):
+        plan.to_json()

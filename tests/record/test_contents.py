@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,9 @@ from hypothesis import strategies as st
 
 from crucible_trace_otel.record.stages import _contents, _tables
 from crucible_trace_otel.record.stages._contents import contents_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PLAIN = st.recursive(
     st.none()
@@ -220,6 +224,29 @@ def test_a_tensor_on_the_host_is_read_and_one_on_a_device_is_not() -> None:
     assert contents_of(Tensor("cuda:0")).reason == "it lies on an accelerator"
 
 
+class Endless(dict[int, int]):
+    """A mapping whose keys have no end."""
+
+    def __iter__(self) -> Iterator[int]:
+        return count()
+
+    def __getitem__(self, key: int) -> int:
+        return key
+
+
+class Access(enum.Flag):
+    READ = 1
+    WRITE = 2
+    RUN = 4
+
+
+def test_several_flags_at_once_are_told_apart_where_they_have_no_name() -> None:
+    both, other = Access.READ | Access.WRITE, Access.READ | Access.RUN
+    for flags in (both, other):
+        flags._name_ = None  # as in Python 3.10
+    assert contents_of(both).sha256 != contents_of(other).sha256
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
@@ -236,6 +263,7 @@ def test_a_tensor_on_the_host_is_read_and_one_on_a_device_is_not() -> None:
         (list(range(1_000)), "to digest it takes longer than 0 s"),
         (dict.fromkeys(range(1_000)), "to digest it takes longer than 0 s"),
         ({str(number) for number in range(1_000)}, "to digest it takes longer than 0 s"),
+        (Endless(), "to digest it takes longer than 0 s"),
     ],
 )
 def test_without_a_digest_it_says_why(value: Any, reason: str) -> None:

@@ -191,3 +191,19 @@ def test_a_torch_that_is_half_imported_is_no_trouble(
     monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
     assert attr.HW_TYPE not in started_with(recorded)
     assert warned == []
+
+
+def test_a_digest_that_cannot_be_one_is_kept_and_marked(recorded: Recording, warned: list[str]) -> None:
+    with (
+        crucible.training_run(
+            "digits", dataset=crucible.Dataset("d", sha256="ab"), model=crucible.Model("m", sha256="A" * 64)
+        ) as run,
+        run.validation_run(dataset=crucible.Dataset("d", sha256="g" * 64)),
+    ):
+        pass
+    run_says, validation_says = said(recorded.one("training_run")), said(recorded.one("validation_run"))
+    assert (run_says[attr.CRUCIBLE_DATASET_SHA256], run_says[attr.CRUCIBLE_MODEL_SHA256]) == ("ab", "a" * 64)
+    for shown in (run_says, validation_says):
+        assert shown[attr.CRUCIBLE_REPAIRED_KEYS] == (attr.CRUCIBLE_DATASET_SHA256,)
+        assert shown[attr.CRUCIBLE_REPAIRED_REASONS] == ("unexpected",)
+    assert len(warned) == 2

@@ -199,7 +199,9 @@ def test_counts_are_the_largest_that_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(-1,), (1.0,), (True,), ("3",), (None,), (4, 4), (0, 0), (0, 1, -1), (0, 1, 0, "node")]
+    "arguments",
+    [(-1,), (1.0,), (True,), ("3",), (None,), (4, 4), (0, 0), (0, 1, -1), (0, 1, 0, "node"), (10**9,), (0, 10**400)],
+    ids=range(11),
 )
 def test_a_rank_by_hand_is_checked(arguments: tuple[object, ...]) -> None:
     with pytest.raises(ConfigurationError, match=r"rank|world_size"):

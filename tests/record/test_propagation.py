@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -21,6 +21,8 @@ from tests.record.reading import node, said
 from tests.record.test_processes import python
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.record.reading import Recording
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -102,6 +104,13 @@ def test_a_child_says_which_run_it_belongs_to(recorded: Recording, monkeypatch: 
         assert said(span)[attr.CRUCIBLE_EXPERIMENT_ID] == "e"
         assert "else" not in said(span)
     assert said(recorded.spans[2])[attr.CRUCIBLE_RUN_ID] == "own"
+
+
+def test_baggage_that_is_no_text_costs_only_that(monkeypatch: pytest.MonkeyPatch, warned: list[str]) -> None:
+    monkeypatch.setenv("BAGGAGE", f"{attr.CRUCIBLE_RUN_ID}=r,other=\udcff")
+    _process._forget()
+    assert _process.process_facts()[attr.CRUCIBLE_RUN_ID] == "r"
+    assert warned == []
 
 
 @given(st.text(max_size=80).filter(lambda text: "\0" not in text))
@@ -231,3 +240,52 @@ def test_an_operation_that_has_ended_is_replaced_by_the_one_around_it(recorded: 
             wrapped = crucible.in_context(work)
         wrapped()
     assert recorded.trees() == [node("pipeline p", "p", node("stage short", "short"), node("stage late", "late"))]
+
+
+@pytest.mark.parametrize("env", [5, "x", object(), [("A", "b", "c")]], ids=str)
+def test_what_is_no_environment_is_that_of_this_process(recorded: Recording, warned: list[str], env: Any) -> None:
+    with crucible.stage("outer"):
+        environment = crucible.child_environment(env)
+    assert {name: environment[name] for name in os.environ} == dict(os.environ)
+    assert "TRACEPARENT" in environment
+    assert len(warned) == 1
+
+
+def test_names_that_are_no_text_keep_no_context_from_a_child(recorded: Recording, warned: list[str]) -> None:
+    with crucible.stage("outer"):
+        environment = crucible.child_environment({b"A": b"b", 1: 2})  # type: ignore[dict-item]
+    assert list(environment) == [b"A", 1, "TRACEPARENT"]
+    assert warned == []
+
+
+def test_an_object_that_is_called_as_a_coroutine_function_is_carried(recorded: Recording) -> None:
+    class Loader:
+        async def __call__(self) -> None:
+            await asyncio.sleep(0)
+            with crucible.stage("inner"):
+                pass
+
+    async def main() -> None:
+        with crucible.stage("outer"):
+            load = crucible.in_context(Loader())
+            with crucible.stage("other"):
+                waiting = asyncio.create_task(load())
+                await waiting
+
+    asyncio.run(main())
+    assert recorded.tree() == node("stage outer", "outer", node("stage other", "other"), node("stage inner", "inner"))
+
+
+def test_a_generator_function_is_said_to_be_recorded_where_it_is_looped_over(
+    recorded: Recording, warned: list[str]
+) -> None:
+    def rows() -> Iterator[int]:
+        with crucible.stage("inner"):
+            yield 1
+
+    with crucible.stage("outer"):
+        carried = crucible.in_context(rows)
+    assert list(carried()) == [1]
+    assert [tree.about for tree in recorded.trees()] == ["outer", "inner"]
+    assert len(warned) == 1
+    assert "a generator runs where it is looped over" in warned[0]

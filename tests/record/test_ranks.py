@@ -214,6 +214,19 @@ def test_a_run_id_in_the_environment_is_that_of_a_process_alone_too(
     assert {span.context.trace_id for span in kept.spans} == {trace_id_of_run("tonight")}
 
 
+def test_a_very_long_run_id_ends_in_its_digest_on_every_rank(kept: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ["x" * 100_000, "x" * 100_000, "x" * 100_001]
+    ids = []
+    for rank, run_id in enumerate(given):
+        become(rank)
+        monkeypatch.setenv("CRUCIBLE_RUN_ID", run_id)
+        ids += [train().run_id, train(run_id).run_id]
+    assert (ids[0], ids[2], ids[4]) == (ids[1], ids[3], ids[5])
+    assert ids[0] == ids[2] != ids[4]
+    assert {len(run_id) for run_id in ids} == {256}
+    assert said(kept.named("worker")[0])[attr.CRUCIBLE_RUN_ID] == ids[0]
+
+
 def test_ranks_that_resume_from_a_checkpoint_go_on_together(kept: Recording, tmp_path: Path) -> None:
     become(0, 2)
     with crucible.training_run("digits", run_id="r") as run:
@@ -342,6 +355,15 @@ def test_a_wait_that_cannot_be_is_marked_and_left_out(kept: Recording, wrong: fl
     told = said(kept.one("collective"))
     assert attr.CRUCIBLE_COLLECTIVE_WAIT not in told
     assert told[attr.CRUCIBLE_REPAIRED_KEYS] == (attr.CRUCIBLE_COLLECTIVE_WAIT,)
+
+
+@pytest.mark.parametrize("wrong", ["long", None, [1], 10**400])
+def test_a_wait_that_is_no_number_is_left_out_with_a_warning(kept: Recording, warned: list[str], wrong: object) -> None:
+    with crucible.collective("all_reduce") as collective:
+        collective.record_wait(wrong)  # type: ignore[arg-type]
+    assert attr.CRUCIBLE_COLLECTIVE_WAIT not in said(kept.one("collective"))
+    assert len(warned) == 1
+    assert warned[0].startswith("Collective.record_wait() was not recorded: ")
 
 
 def test_a_barrier_that_fails_waited_until_then(kept: Recording) -> None:

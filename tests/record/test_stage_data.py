@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,6 @@ from tests.record.reading import Recording, node, said
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
-    from pathlib import Path
 
 INPUT, OUTPUT = attr.CRUCIBLE_STAGE_INPUT_SHA256, attr.CRUCIBLE_STAGE_OUTPUT_SHA256
 SIZE = attr.CRUCIBLE_STAGE_INPUT_SIZE
@@ -93,7 +93,7 @@ def test_an_input_that_cannot_be_digested_is_said(recorded: Recording, tmp_path:
 def test_what_takes_too_long_has_no_digest(
     recorded: Recording, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(_data, "digest_later", lambda path, done: None)  # a disk that never answers
+    monkeypatch.setattr(_data, "digest_later", lambda *_, **__: None)  # a disk that never answers
     (tmp_path / "large").write_bytes(b"x")
     with crucible.stage("load") as stage:
         stage.record_input(list(range(1000)), within=0)
@@ -160,7 +160,7 @@ def test_an_input_after_the_end_is_kept_as_late(recorded: Recording) -> None:
 
 def test_nothing_is_read_where_nothing_is_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(_data, "contents_of", lambda *_: pytest.fail("it is read"))
-    monkeypatch.setattr(_data, "digest_later", lambda *_: pytest.fail("it is read"))
+    monkeypatch.setattr(_data, "digest_later", lambda *_, **__: pytest.fail("it is read"))
     with crucible.stage("load") as stage:
         stage.record_input(b"x")
         stage.produce_artifact(tmp_path)
@@ -291,3 +291,21 @@ def test_the_digest_of_several_by_name() -> None:
     assert combined({"a": "1"}) == "1"
     assert combined({"a": "1", "b": None}) is None
     assert combined({"a": "1", "b": "2"}) == combined({"b": "2", "a": "1"}) != combined({"b": "1", "a": "2"})
+
+
+def test_a_huge_file_holds_up_nothing_behind_it(recorded: Recording, tmp_path: Path) -> None:
+    with (tmp_path / "huge").open("wb") as huge:
+        huge.truncate(1 << 40)
+    (tmp_path / "model").write_bytes(b"w" * 100_000)
+    with crucible.stage("load") as stage:
+        stage.record_input(tmp_path / "huge", within=0.1)
+    with crucible.training_run("digits") as run:
+        assert run.save_checkpoint(tmp_path / "model").digest(10).sha256 is not None
+    assert said(recorded.one("stage load"))[UNDIGESTED] == ("huge: to digest it takes longer than 0.1 s",)
+
+
+@pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="no file without an end on this system")
+def test_a_file_without_an_end_is_left_aside(recorded: Recording) -> None:
+    with crucible.stage("load") as stage:
+        stage.record_input(Path("/proc/self/pagemap"))
+    assert said(recorded.one("stage load"))[UNDIGESTED] == ("pagemap: it changed while it was read",)

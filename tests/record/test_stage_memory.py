@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -277,6 +278,69 @@ def test_a_state_that_can_be_written_no_more_is_taken_away(
     nightly.source.write_text("rows")
     assert nightly.run() is False
     assert len(warned) == 1
+
+
+def test_nothing_is_remembered_where_an_old_state_can_neither_be_written_nor_taken_away(
+    recorded: Recording, nightly: Nightly, monkeypatch: pytest.MonkeyPatch, warned: list[str]
+) -> None:
+    def forbidden(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    nightly.run()
+    for name in ("replace", "unlink", "truncate"):
+        monkeypatch.setattr(_state_file.os, name, forbidden)
+    assert nightly.run() is False
+    assert "cannot be written" in warned[0]
+
+
+def test_what_is_no_state_is_moved_aside_before_one_is_written(recorded: Recording, nightly: Nightly) -> None:
+    nightly.state.write_text("precious,rows\n")
+    assert [nightly.run(), nightly.run()] == [False, True]
+    (aside,) = nightly.state.parent.glob("state.json.*")
+    assert (aside.suffix, aside.read_text()) == (".aside", "precious,rows\n")
+
+
+def test_a_pipe_or_a_device_is_never_replaced(recorded: Recording, tmp_path: Path, warned: list[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert [Nightly(tmp_path, state=tmp_path / "pipe").run() for _ in range(2)] == [False, False]
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert len(warned) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("a/b", "c"), ("a", "b/c")),
+        (("p", "x" * 200 + "1"), ("p", "x" * 200 + "2")),
+        (("p" * 200 + "1", "s"), ("p" * 200 + "2", "s")),
+        (("p", "a b"), ("p", "a  b")),
+        (("p", "%2F"), ("p", "/")),
+    ],
+)
+def test_stages_of_other_names_are_other_stages(recorded: Recording, tmp_path: Path, one: Any, other: Any) -> None:
+    def run(pipeline_name: str, stage_name: str) -> bool:
+        with (
+            crucible.pipeline(pipeline_name, state=tmp_path / "state") as pipeline,
+            pipeline.stage(stage_name) as stage,
+        ):
+            stage.record_input(1)
+            return stage.is_unchanged
+
+    assert [run(*one), run(*one), run(*other)] == [False, True, False]
+
+
+def test_the_second_of_a_name_is_not_one_that_is_called_so(recorded: Recording, tmp_path: Path) -> None:
+    def run(*names: str) -> list[bool]:
+        found = []
+        with crucible.pipeline("p", state=tmp_path / "state") as pipeline:
+            for name in names:
+                with pipeline.stage(name) as stage:
+                    stage.record_input(1)
+                    found.append(stage.is_unchanged)
+        return found
+
+    assert run("a", "a") == [False, False]
+    assert run("a#2") == [False]
 
 
 def test_two_executions_at_once_trust_only_themselves(recorded: Recording, tmp_path: Path, warned: list[str]) -> None:

@@ -240,3 +240,40 @@ def test_an_argument_of_the_wrong_kind_costs_no_stage(
     with crucible.stage("s", **bad):  # type: ignore[arg-type]
         pass
     assert [tree.name for tree in recorded.trees()] == ["stage s"]
+
+
+class Unwilling(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        raise RuntimeError("no answer")
+
+
+class OddError(Exception, metaclass=Unwilling):
+    """An exception nobody can be asked about."""
+
+
+def test_a_class_that_does_not_say_what_it_is_changes_no_exception(recorded: Recording, warned: list[str]) -> None:
+    error = OSError("no route")
+    with pytest.raises(OSError, match="no route") as raised, crucible.pipeline("p") as pipeline:
+        for attempt in pipeline.attempts("fetch", 3, retry_on=OddError):
+            with attempt:
+                raise error
+    assert raised.value is error
+    assert len(recorded.named("stage fetch")) == 1
+
+
+def test_any_number_of_retries_makes_a_stage(recorded: Recording, warned: list[str]) -> None:
+    numpy = pytest.importorskip("numpy")
+    for retries in (numpy.array([1, 2]), "two", 1.5, -1):
+        assert crucible.stage("s", retries=retries)(abs)(-1) == 1
+        with crucible.pipeline("p") as pipeline, pipeline.stage("s", retries=retries):
+            pass
+    made = []
+
+    @crucible.stage("twice", retries=numpy.int64(1))
+    def fails() -> None:
+        made.append(1)
+        raise OSError("no route")
+
+    with pytest.raises(OSError, match="no route"):
+        fails()
+    assert len(made) == 2

@@ -8,6 +8,7 @@ import crucible_trace_otel as crucible
 from crucible_trace_otel.errors import ConfigurationError, FormatError, NotFoundError
 from crucible_trace_otel.plan import BackendRef, Experiment, StageDef
 from crucible_trace_otel.semconv import attributes as attr
+from crucible_trace_otel.trace.plans import planned_stages
 from tests.record.reading import Recording, node, said
 
 RESULT, INDEX, ATTEMPT = attr.CRUCIBLE_OPERATION_RESULT, attr.CRUCIBLE_STAGE_INDEX, attr.CRUCIBLE_STAGE_ATTEMPT
@@ -247,6 +248,8 @@ def test_all_that_is_wrong_is_said_before_anything_starts(recorded: Recording) -
             ConfigurationError,
             "retries: must be a whole number, 0 or more, not -1",
         ),
+        (plan({"name": "a", "retries": 10**6}), {}, ConfigurationError, r"pipeline\[0\].retries: 1000000 is more than"),
+        (plan({"name": "a"}), {"retries": 10**30}, ConfigurationError, r"pipeline\[0\].retries: 10+ is more than"),
         (plan({"name": "a"}), {"errors": "ignore"}, ConfigurationError, "errors='ignore' is neither"),
         ({"pipeline": 1}, {}, FormatError, "pipeline: 1 is no list"),
         ("nowhere.json", {}, ConfigurationError, "cannot be read"),
@@ -317,3 +320,95 @@ def test_numbers_of_numpy_are_metrics_too(recorded: Recording) -> None:
         key.removeprefix(template): value for key, value in said(recorded.one("stage a")).items() if template in key
     }
     assert kept == {"loss": 0.5, "rows": 3.0}
+
+
+class Described:
+    """A stage that says of itself what it is told to say."""
+
+    def __init__(self, said):
+        self.said = said
+
+    def describe(self, options):
+        options.clear()  # what it does with them is its own affair
+        if isinstance(self.said, Exception):
+            raise self.said
+        return self.said
+
+    def run(self, context, options):
+        return options
+
+
+@pytest.mark.parametrize(
+    "said_of_it",
+    [
+        ValueError("no words"), [1], "x", 5, {"required": 5}, {"required": [[1]]}, {"types": 5}, {"defaults": [1]},
+        {"types": {"a": [1]}}, {"types": {"a": {"enum": 5}}}, {"types": {"a": {"union": 5}}},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_description_that_is_none_is_a_problem_of_the_plan(recorded: Recording, said_of_it) -> None:
+    with pytest.raises(ConfigurationError, match=r"pipeline\[0\]: what describe\(\) says of 'a' cannot be used: "):
+        crucible.run_plan(plan({"name": "a", "options": {"a": 1}}), {"a": Described(said_of_it)})
+    assert recorded.spans == []
+
+
+def test_one_required_option_may_stand_alone(recorded: Recording) -> None:
+    with pytest.raises(ConfigurationError, match=r"pipeline\[0\].options.rate: is required by the stage"):
+        crucible.run_plan(plan({"name": "a"}), {"a": Described({"required": "rate"})})
+
+
+@pytest.mark.parametrize("stages", [None, [nothing], "a"])
+def test_code_without_names_is_refused(recorded: Recording, stages) -> None:
+    with pytest.raises(ConfigurationError, match="must map the names of stages to their code"):
+        crucible.run_plan(plan({"name": "a"}), stages)
+
+
+def test_a_refusal_of_many_stages_does_not_name_them_all_each_time(recorded: Recording) -> None:
+    with pytest.raises(ConfigurationError, match=r"stages= has 0, .*, 19 and 980 more") as refused:
+        crucible.run_plan(plan(*({"name": f"s{at}"} for at in range(1_000))), {str(at): nothing for at in range(1_000)})
+    assert len(str(refused.value)) < 200_000
+
+
+def test_what_a_stage_does_with_its_options_reaches_neither_the_plan_nor_the_next_attempt(recorded: Recording) -> None:
+    told = []
+
+    def greedy(context, options):
+        told.append((options.pop("seed"), list(options["layers"])))
+        options["layers"].append("one more")
+        if len(told) < 3:
+            raise OSError("no route")
+
+    read = crucible.read_plan(plan({"name": "a", "retries": 5, "options": {"seed": 1, "layers": ["in"]}}))
+    before = read.to_json()
+    crucible.run_plan(read, {"a": greedy})
+    assert told == [(1, ["in"])] * 3
+    assert read.to_json() == before
+    configs = {said(span)[attr.CRUCIBLE_STAGE_CONFIG] for span in recorded.named("stage a")}
+    assert configs == {'{"seed": 1, "layers": ["in"]}'}
+
+
+def test_a_stage_that_only_makes_a_coroutine_has_not_run(recorded: Recording) -> None:
+    async def later():
+        pytest.fail("it ran")
+
+    class Later:
+        async def __call__(self, context, options):
+            pytest.fail("it ran")
+
+    with pytest.raises(TypeError, match="The stage 'a' only made a coroutine"):
+        crucible.run_plan(plan({"name": "a"}), {"a": lambda *_: later()})
+    assert said(recorded.one("stage a"))[RESULT] == "error"
+    with pytest.raises(ConfigurationError, match="only makes something to be awaited"):
+        crucible.run_plan(plan({"name": "a"}), {"a": Later()})
+
+
+def test_of_a_plan_with_more_stages_than_an_attribute_holds_none_is_lost(tmp_path) -> None:
+    names = [f"s{at}" for at in range(1_100)]
+    code = dict.fromkeys(names, nothing) | {"s1090": lambda *_: 1 / 0}
+    with crucible.configure(journal=tmp_path, ship="off"):
+        crucible.run_plan(plan(*({"name": name, "enabled": name != "s1080"} for name in names)), code, errors="return")
+    told = planned_stages(crucible.open_store(tmp_path).latest())
+    assert {stage.name for stage in told} == set(names)
+    assert [stage.name for stage in told if stage.state == "skipped"] == ["s1080"]
+    assert [stage.name for stage in told if stage.state == "failed"] == ["s1090"]
+    assert [stage.name for stage in told if stage.state == "not_reached"] == names[1_091:]

@@ -1,9 +1,11 @@
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 from crucible_trace_otel.trace.spans import Trace, TraceLink, group_into_traces
 from crucible_trace_otel.trace.steps import step_rows
@@ -21,6 +23,15 @@ def test_the_order_in_which_spans_are_stored_does_not_matter(order: random.Rando
 
 def test_a_span_stored_twice_appears_once():
     assert group_into_traces([*SPANS, *SPANS]) == (digits(1), digits(2))
+
+
+def test_of_two_processes_that_took_themselves_for_rank_0_none_is_lost():
+    build = TraceBuilder()
+    named = [{attr.CRUCIBLE_EVENT_ID: digit * 32} for digit in "ab"]
+    first = build.add(spans.TRAINING_RUN, "digits", attributes=named[0], status="error")
+    again = replace(first, attributes=first.attributes | named[1], start_ns=first.start_ns + 5, status="unset")
+    (trace,) = group_into_traces([first, first, again, again])
+    assert [(span.span_id, span.status) for span in trace.spans] == [(first.span_id, "error"), ("b" * 16, "unset")]
 
 
 def test_a_trace_is_named_after_its_root():

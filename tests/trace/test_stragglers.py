@@ -200,6 +200,15 @@ def test_what_is_there_twice_counts_once():
     assert stragglers(once) == stragglers(twice)
 
 
+def test_that_two_processes_took_themselves_for_one_rank_is_said():
+    cluster = trained(slow(2))
+    every = cluster.spans()
+    one = next(span for span in every if span.span_id == cluster.root.span_id)
+    first, again = (replace(one, attributes=one.attributes | {attr.CRUCIBLE_EVENT_ID: each * 32}) for each in "ab")
+    (trace,) = group_into_traces([*(span for span in every if span is not one), first, again])
+    assert "2 processes took themselves for rank 0: their steps are added up." in stragglers(trace).unknown
+
+
 def test_a_clock_that_was_set_back_costs_one_step():
     cluster = trained(slow(2), barrier_every=0)
     cluster.rows[1] = [(step, time_ns - (step >= 10) * 3_600_000_000_000) for step, time_ns in cluster.rows[1]]

@@ -1,8 +1,10 @@
 """SHA-256 and size of what was written or read, computed by a thread of its own, off the training thread."""
 
+import math
 import os
 import stat
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,6 +47,8 @@ class _Job:
     """The file as it was when this was ordered; None where there was none."""
     digest: FileDigest | None = None
     """Where it is known, and `done` was called."""
+    until: float = math.inf
+    """When it is given up, by `time.perf_counter()`: one huge file must not hold up those behind it."""
 
 
 _jobs: deque[_Job] = deque()
@@ -56,16 +60,19 @@ def digest_later(
     path: str | os.PathLike[str],
     done: Callable[[FileDigest], None],
     afterwards: Callable[[FileDigest], None] = nothing,
+    *,
+    until: float = math.inf,
 ) -> threading.Event:
     """Digest what lies at `path` and call `done` with the result; the event says when that is done.
 
     A file of up to 64 KiB at once, which costs less than waking the thread; anything larger on the thread. `afterwards`
-    is called behind `done`, always on the thread, and not at all where the process ends before.
+    is called behind `done`, always on the thread, and not at all where the process ends before. What is not read by
+    `until`, a time of `time.perf_counter()`, has no digest.
     """
     global _worker  # noqa: PLW0603 - one thread a process, started at the first file
-    job = _Job(os.fspath(path), done, afterwards, threading.Event(), _seen(path))
+    job = _Job(os.fspath(path), done, afterwards, threading.Event(), _seen(path), until=until)
     if job.seen is not None and job.seen.st_size <= _SMALL:
-        job.digest = _digest(job.path, job.seen)
+        job.digest = _digest(job.path, job.seen, job.until)
         _finish(job, job.digest)
         if afterwards is nothing:
             return job.finished
@@ -109,7 +116,7 @@ def _work() -> None:
         with _wake:
             _wake.wait_for(lambda: _jobs)
             job = _jobs[0]
-        digest = job.digest or _digest(job.path, job.seen)
+        digest = job.digest or _digest(job.path, job.seen, job.until)
         with _wake:
             given_up = not _jobs or _jobs[0] is not job
         if not given_up:
@@ -140,17 +147,18 @@ def _do(job: _Job, action: Callable[[FileDigest], None], digest: FileDigest) -> 
 
 
 @guarded(lambda *_: FileDigest())
-def _digest(path: str, seen: os.stat_result | None) -> FileDigest:
-    return _digest_of_directory(path) if os.path.isdir(path) else _digest_of_file(path, seen)  # noqa: PTH112
+def _digest(path: str, seen: os.stat_result | None, until: float) -> FileDigest:
+    is_directory = os.path.isdir(path)  # noqa: PTH112
+    return _digest_of_directory(path, until) if is_directory else _digest_of_file(path, seen, until)
 
 
-def _digest_of_directory(path: str) -> FileDigest:
+def _digest_of_directory(path: str, until: float) -> FileDigest:
     try:
         entries = entries_of(path)
         size = sum(entry.size for entry in entries)
         digests = []
         for entry in entries:
-            of_file = FileDigest(sha256="") if entry.target is not None else _digest_of_file(entry.path)
+            of_file = FileDigest(sha256="") if entry.target is not None else _digest_of_file(entry.path, None, until)
             if of_file.sha256 is None:
                 return FileDigest(size, changed=of_file.changed)
             digests.append((entry, of_file.sha256))
@@ -161,7 +169,7 @@ def _digest_of_directory(path: str) -> FileDigest:
     return FileDigest(size, manifest_digest(digests))
 
 
-def _digest_of_file(path: str, seen: os.stat_result | None = None) -> FileDigest:
+def _digest_of_file(path: str, seen: os.stat_result | None, until: float) -> FileDigest:
     """What lies there; `changed` where it is not what was `seen` when this was ordered: it is being saved again."""
     try:
         # Not blocking, for a pipe without a writer would hold up every later digest.
@@ -171,9 +179,14 @@ def _digest_of_file(path: str, seen: os.stat_result | None = None) -> FileDigest
             before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode):
                 return _without(path, "it is no regular file")
-            digest = sha256()
+            digest, size = sha256(), 0
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
+                size += len(chunk)
+                if size > before.st_size:  # it grows, and may do so for ever
+                    return FileDigest(size, changed=True)
+                if time.perf_counter() > until:
+                    return FileDigest(before.st_size)
             after = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError) as error:  # a ValueError: no file system has such a name
         return _without(path, error)

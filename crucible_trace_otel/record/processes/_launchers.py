@@ -29,7 +29,7 @@ class ProcessRank:
         backend: What carries their communication, such as `nccl`.
 
     Raises:
-        ConfigurationError: A number is none, or the rank is not below the world size.
+        ConfigurationError: A number is none, or has more than nine digits, or the rank is not below the world size.
     """
 
     rank: int
@@ -45,6 +45,8 @@ class ProcessRank:
             value = getattr(self, name)
             if (value is not None or name == "rank") and (type(value) is not int or value < least):
                 raise ConfigurationError(f"{name}={printable(value)} must be a whole number from {least} on.")
+            if value is not None and value >= 10**_LONGEST:
+                raise ConfigurationError(f"{name} is no number of processes: it has more than {_LONGEST} digits.")
         if self.world_size is not None and self.rank >= self.world_size:
             raise ConfigurationError(f"rank={self.rank} must be below world_size={self.world_size}: ranks begin at 0.")
 

@@ -7,6 +7,7 @@ say in the environment how often they have started this program.
 import os
 from collections import Counter
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
 
 from crucible_trace_otel.errors import warn_once
@@ -24,6 +25,8 @@ from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events
 
 __all__ = ["Beginning", "beginning_of", "claim", "count_begun", "tell_of_resuming"]
+
+_LONGEST = 256
 
 _begun: Counter[str] = Counter()
 """How many runs of this process have begun that have their id from the environment."""
@@ -81,14 +84,14 @@ class Beginning:
 @guarded(lambda given_id, _: Beginning(new_event_id()[:16] if given_id is None else printable(given_id)))
 def beginning_of(given_id: Any, resume_from: Any) -> Beginning:
     """Where an attempt begins that was given this run id (or None), and this checkpoint to go on from (or None)."""
-    run_id = None if given_id is None else printable(given_id)
+    run_id = None if given_id is None else _bounded(printable(given_id))
     path = _checkpoint(resume_from)
     sidecar = read_sidecar(path) if path else None
     rank = process_rank(anew=True)
     restarts = restart_count(os.environ)
     is_shared = rank is not None and rank.is_one_of_many
     if sidecar is None:
-        named_by = find_run_id(os.environ, rank) if run_id is None else ""
+        named_by = _bounded(find_run_id(os.environ, rank)) if run_id is None else ""
         known = _counted(named_by) or run_id
         if known is None:
             _warn_of_nothing_shared(rank)
@@ -103,6 +106,14 @@ def beginning_of(given_id: Any, resume_from: Any) -> Beginning:
         )
         attempt = restarts
     return Beginning(run_id or sidecar.run_id, attempt, path, sidecar, rank=rank, is_shared=is_shared)
+
+
+def _bounded(run_id: str) -> str:
+    """`run_id` as every span can carry it: the end of a very long one is its digest, the same in every process."""
+    if len(run_id) <= _LONGEST:
+        return run_id
+    digest = sha256(run_id.encode("utf-8", "replace")).hexdigest()
+    return f"{run_id[: _LONGEST - len(digest) - 1]}-{digest}"
 
 
 def count_begun(beginning: Beginning) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from numbers import Integral
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
@@ -22,7 +23,7 @@ from crucible_trace_otel.record._values import printable
 if TYPE_CHECKING:
     from crucible_trace_otel.record.stages._stage import Stage
 
-__all__ = ["Attempt", "Attempts", "Retrying", "Wait", "retried", "retrying"]
+__all__ = ["Attempt", "Attempts", "Retrying", "Wait", "retried", "retries_of", "retrying"]
 
 F = TypeVar("F")
 Wait: TypeAlias = float | Callable[[int], float]
@@ -41,6 +42,7 @@ class Retrying:
     retry_on: tuple[type[BaseException], ...]
     wait: Wait
 
+    @guarded(lambda *_: False)  # a class of the program's own may say anything to `isinstance`
     def is_wanted_after(self, number: int, error: BaseException | None) -> bool:
         """Whether attempt `number`, which ended with `error`, is followed by another: by none after Ctrl-C."""
         return number + 1 < self.attempts and isinstance(error, Exception) and isinstance(error, self.retry_on)
@@ -67,7 +69,7 @@ def retrying(number: Any, retry_on: Any, wait: Any, *, beside: int = 0) -> Retry
         wait: How long.
         beside: How many attempts there are in any case.
     """
-    if not isinstance(number, int) or not 1 <= number <= _MOST:
+    if not isinstance(number, Integral) or not 1 <= int(number) <= _MOST:
         said = f"{printable(number)} is no number of {'retries' if beside else 'attempts'}: there is one attempt."
         warn_once(f"attempts {printable(number)}", said)
         number, beside = 1, 0
@@ -77,6 +79,17 @@ def retrying(number: Any, retry_on: Any, wait: Any, *, beside: int = 0) -> Retry
         said = f"retry_on={printable(retry_on)} holds what is no class of exceptions: that is left out."
         warn_once(f"retry_on {printable(retry_on)}", said)
     return Retrying(int(number) + beside, classes, 0.0 if wait is None else wait)
+
+
+def _no_retries(*_: Any) -> Retrying | None:
+    return None
+
+
+@guarded(_no_retries)
+def retries_of(retries: Any, retry_on: Any, wait: Any) -> Retrying | None:
+    """How often a stage is tried again; None where it is not."""
+    is_none = retries is None or (isinstance(retries, Integral) and retries == 0)
+    return None if is_none else retrying(retries, retry_on, wait, beside=1)
 
 
 class Attempt:

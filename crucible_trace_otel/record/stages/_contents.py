@@ -151,7 +151,8 @@ class _Digest:
         if value is None or isinstance(value, (bool, int)):
             self._mark(f"{type(value).__name__} {value if isinstance(value, bool) else _exact(value)}")
         elif isinstance(value, Enum):
-            self._mark(f"enum {type(value).__qualname__} {value.name}")
+            name = value.value if value.name is None else value.name  # several flags at once may have no name
+            self._mark(f"enum {type(value).__qualname__} {name}")
         elif isinstance(value, float):
             self._mark(f"float {float(value).hex()}")
         elif isinstance(value, str):
@@ -185,7 +186,7 @@ class _Digest:
         if is_dataclass(value) and not isinstance(value, type):
             value = {"": type(value).__qualname__} | {each.name: getattr(value, each.name) for each in fields(value)}
         if isinstance(value, Mapping):
-            keys = sorted(value, key=self._of_one)
+            keys = [key for *_, key in sorted((self._of_one(key), at, key) for at, key in enumerate(value))]
             self._each("mapping", len(keys), (part for key in keys for part in (key, value[key])), inside)
         elif isinstance(value, (list, tuple)):
             self._each("list" if isinstance(value, list) else "tuple", len(value), value, inside)

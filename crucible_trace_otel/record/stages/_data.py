@@ -33,7 +33,8 @@ class Datum:
         self.path = path
         """Where it lies; empty for a value."""
         self.within = within
-        self._until = time.perf_counter() + within
+        self.until = time.perf_counter() + within
+        """By when it is given up."""
         self._contents: Contents | None = None
         self._is_known = threading.Event()
         self._waiting: list[Callable[[], None]] = []
@@ -62,7 +63,7 @@ class Datum:
 
     def contents(self) -> Contents:
         """What is known, waiting as long as digesting it may take from when it was given."""
-        self._is_known.wait(min(max(self._until - time.perf_counter(), 0.0), threading.TIMEOUT_MAX))
+        self._is_known.wait(min(max(self.until - time.perf_counter(), 0.0), threading.TIMEOUT_MAX))
         return self._contents or Contents(reason=too_long(self.within))
 
 
@@ -82,9 +83,11 @@ def datum_of(value: Any, within: float) -> Datum:
 
     def read(digest: FileDigest) -> None:
         reason = "" if digest.sha256 else "it changed while it was read" if digest.changed else "it cannot be read"
+        if reason and not digest.changed and time.perf_counter() > datum.until:
+            reason = too_long(within)
         datum.know(Contents(digest.sha256, digest.size, schema, reason))
 
-    digest_later(path, read)
+    digest_later(path, read, until=datum.until)
     return datum
 
 

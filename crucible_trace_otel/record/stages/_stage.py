@@ -256,7 +256,9 @@ class Stage(StageItems):
         if self._memory is not None:
             self._is_settled = False
             self._process_of_memory = os.getpid()
-            self._key, self._recalled = self._memory.take_out(self.about, is_first=not self.attempt)
+            self._key, self._recalled = self._memory.take_out(
+                self._given[attr.CRUCIBLE_STAGE_NAME], is_first=not self.attempt
+            )
 
     def _complete(self) -> "Complete | None":
         if self._memory is None:

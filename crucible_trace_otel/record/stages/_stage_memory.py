@@ -28,6 +28,7 @@ __all__ = ["Complete", "StageCache", "StageMemory", "complete", "memory_of"]
 
 _MOST_OUTPUTS = 1_000
 _LONGEST = 4_096
+_LONGEST_NAME = 120
 _MOST_SECONDS = 86_400.0
 
 
@@ -101,19 +102,20 @@ def _not_remembered(*_: Any, **__: Any) -> tuple[str, Complete | None]:
 class StageMemory:
     """The memory of one execution of a pipeline."""
 
-    def __init__(self, cache: StageCache, pipeline: str) -> None:
+    def __init__(self, cache: StageCache, pipeline: object) -> None:
         self._cache = cache
-        self._pipeline = pipeline
+        self._pipeline = _part(pipeline)
         self._started: dict[str, int] = {}
 
     @guarded(_not_remembered)
-    def take_out(self, name: str, *, is_first: bool) -> tuple[str, Complete | None]:
+    def take_out(self, given: object, *, is_first: bool) -> tuple[str, Complete | None]:
         """Where a stage that starts now is remembered, and as what: by its name, and how many had that before.
 
         Args:
-            name: Of the stage.
+            given: The name of the stage.
             is_first: Whether it is no further attempt.
         """
+        name = _part(given)
         number = self._started.get(name, 0) + is_first
         self._started[name] = number
         key = f"{self._pipeline}/{name}" + (f"#{number}" if number > 1 else "")
@@ -133,12 +135,20 @@ class StageMemory:
             self._cache.put(key, json.dumps(asdict(known)))
 
 
+def _part(given: object) -> str:
+    """A name as a part of a key: no two pairs of names have the same."""
+    name = printable(given)
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:_LONGEST_NAME]}… {sha256(name.encode()).hexdigest()}"
+    return name.replace("%", "%25").replace("/", "%2F").replace("#", "%23")
+
+
 def _no_memory(*_: Any) -> StageMemory | None:
     return None
 
 
 @guarded(_no_memory)
-def memory_of(state: Any, cache: Any, pipeline: str) -> StageMemory | None:
+def memory_of(state: Any, cache: Any, pipeline: object) -> StageMemory | None:
     """The memory that the arguments of a pipeline name; None where they name none."""
     if cache is not None and callable(getattr(cache, "get", None)) and callable(getattr(cache, "put", None)):
         return StageMemory(cache, pipeline)

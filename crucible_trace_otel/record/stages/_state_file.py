@@ -2,8 +2,9 @@
 
     {"version": 1, "stages": {"nightly/clean": {"inputs": "9f86…", "outputs": [["clean.csv", "2c26…"]], …}}}
 
-What cannot be read is no state, never an error; what cannot be written is taken away, for an old state says what is not
-so any more.
+What cannot be read is no state, never an error; it is moved aside before another is written in its place, for it may be
+something else that nobody wants to lose. What cannot be written is taken away, for an old state says what is not so any
+more; where that is forbidden too, nothing is remembered.
 """
 
 import json
@@ -32,6 +33,8 @@ class StateFile:
         self._path = os.path.realpath(os.fspath(path))
         self._lock = threading.RLock()
         self._own: set[str] = set()
+        self._is_foreign = False
+        """Whether what lies there is no state of ours."""
         self._identity = _identity(self._path)
         self._entries = self._read()
 
@@ -41,7 +44,11 @@ class StateFile:
             return self._entries.get(key)
 
     def put(self, key: str, text: str | None) -> None:
-        """Put `text` under `key`, or take away what is there, and write the file."""
+        """Put `text` under `key`, or take away what is there, and write the file.
+
+        Raises:
+            OSError: An old state lies there that can neither be written nor taken away.
+        """
         with self._lock:
             if text is None and key not in self._entries:
                 return
@@ -68,6 +75,7 @@ class StateFile:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, RecursionError) as error:
+            self._is_foreign = not isinstance(error, OSError) and bool(self._identity and self._identity[1])
             said = f"The state of the pipeline in {self._path} is left aside, every stage is new: {printable(error)}."
             warn_once(f"state {self._path}", said)
             return {}
@@ -75,27 +83,39 @@ class StateFile:
     def _write(self) -> None:
         temporary = f"{self._path}.{new_event_id()[:12]}.tmp"
         try:
+            if not _may_be_replaced(self._path):
+                return  # which was said when it was read
+            if self._is_foreign:
+                os.rename(self._path, f"{temporary[:-4]}.aside")  # noqa: PTH104 - a path given as text stays as it was
+                self._is_foreign = False
             stages = {key: json.loads(entry) for key, entry in self._entries.items()}
             text = json.dumps({"version": _VERSION, "stages": stages})
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
             with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
                 file.write(text.encode())
             os.replace(temporary, self._path)  # noqa: PTH105 - a path given as text stays as it was given
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             with suppress(OSError):
                 os.unlink(temporary)  # noqa: PTH108
-            self._forget()
             said = f"The state of the pipeline cannot be written to {self._path}: {printable(error)}."
             warn_once(f"state {self._path} unwritten", said)
-        self._identity = _identity(self._path)
+            if not self._is_foreign:
+                self._forget()
+        finally:
+            self._identity = _identity(self._path)
 
     def _forget(self) -> None:
-        """Take away a state that is not so any more; where that is forbidden, empty it."""
+        """Take away a state that is not so any more; where that is forbidden, empty it.
+
+        Raises:
+            OSError: That is forbidden too.
+        """
         try:
             os.unlink(self._path)  # noqa: PTH108
+        except (FileNotFoundError, NotADirectoryError):
+            pass
         except OSError:
-            with suppress(OSError):
-                os.truncate(self._path, 0)
+            os.truncate(self._path, 0)
 
 
 def _decoded(text: bytes) -> dict[str, str]:
@@ -113,6 +133,14 @@ def _decoded(text: bytes) -> dict[str, str]:
     if not isinstance(stages, dict) or len(stages) > _MOST_ENTRIES:
         raise FormatError("it is no state of a pipeline of this version")
     return {key: json.dumps(entry) for key, entry in stages.items()}
+
+
+def _may_be_replaced(path: str) -> bool:
+    """Whether nothing lies there, or a file: not a pipe, a device, a directory."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
+    except FileNotFoundError:
+        return True
 
 
 def _identity(path: str) -> _Identity:
