@@ -30,7 +30,7 @@ entropy = Random(os.urandom(32))  # noqa: S311 - ids need to be unique, not secr
 
 def new_event_id() -> str:
     """A fresh id for a record: 32 lower-case hex digits."""
-    return f"{entropy.getrandbits(128):032x}"
+    return entropy.randbytes(16).hex()
 
 
 class RunIds(NamedTuple):

@@ -362,8 +362,9 @@ class Operation(Judged):
 
     def _leave(self) -> None:
         """Stop being current, if it is: by attaching what was there before, which no other context can forbid."""
-        if context_api.get_current() is self._context:
-            context_api.attach(living_context(leaving=self))
+        here = context_api.get_current()
+        if here is self._context:
+            context_api.attach(living_context(self, here))
 
 
 @guarded(nothing)
