@@ -1,7 +1,8 @@
 """`make bench`: what recording costs, as ratios to the plain OpenTelemetry SDK.
 
 Prints tables and writes benchmarks/results.json. Ends with 1 when something that was recorded cannot be read back.
-`python benchmarks/run.py --training` makes the lines of training alone, and writes nothing.
+`python benchmarks/run.py --training` makes the lines of training alone, `--serving` those of inferences; both write
+nothing.
 """
 
 import argparse
@@ -88,6 +89,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         directory = Path(name)
         try:
+            if given.serving:
+                print(table(serving(directory)))
+                return 0
             results += training.training(directory, given.steps, given.paced)
             figures = loops.loops(directory, given.steps, given.many)
             if not given.training:
@@ -119,6 +123,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--training", action="store_true", help="only the lines of training; nothing is written")
+    parser.add_argument("--serving", action="store_true", help="only the lines of inferences; nothing is written")
     parser.add_argument("--steps", type=int, default=training.STEPS, help="of a run (default: %(default)s)")
     parser.add_argument("--many", type=int, default=loops.MANY, help="of the long run (default: %(default)s)")
     parser.add_argument("--paced", type=int, default=training.PACED, help="of a millisecond (default: %(default)s)")

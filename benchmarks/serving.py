@@ -10,8 +10,10 @@ from recording import SPANS, repeat
 from timing import Comparison, compare
 
 import crucible_trace_otel as crucible
+from crucible_trace_otel.journal.reader import read_directory
 from crucible_trace_otel.record._ids import new_event_id
 from crucible_trace_otel.semconv import attributes as attr
+from crucible_trace_otel.store.journal import decoded
 
 __all__ = ["serving"]
 
@@ -21,8 +23,13 @@ NOTHING = "the API's own no-op span in a `with`"
 
 
 def serving(directory: Path) -> list[Comparison]:
-    """Against a span of the SDK that carries the same and is stored by the same processor, and the API's no-op."""
-    handle = crucible.configure(service_name="benchmark", journal=directory / "serving", ship="off")
+    """Against a span of the SDK that carries the same and is stored by the same processor, and the API's no-op.
+
+    Raises:
+        ValueError: One that is recorded is not read back, or one that is not to be recorded is.
+    """
+    journal = directory / "serving"
+    handle = crucible.configure(service_name="benchmark", journal=journal, ship="off")
     with crucible.training_run("benchmark", model="softmax") as run:
         model = run.save_model(directory / "model", write=lambda path: path.write_text("weights"), version="3")
     with crucible.deployment("api", model=model) as deployment:
@@ -31,6 +38,12 @@ def serving(directory: Path) -> list[Comparison]:
         ours = repeat(SPANS, _used(deployment))
         results.append(compare("inference, not among those that are recorded", SPANS, ours, _nothing(), NOTHING))
     handle.shutdown(30)
+    made = SPANS * (len(results[0].ours_us) + 1)
+    spans = decoded(read_directory(journal).spans)
+    kept = sum(span.name == "inference" and span.scope != "benchmark" for span in spans) - 1  # what theirs is made like
+    if kept != made:
+        raise ValueError(f"{made} inferences recorded, {kept} read back")
+    results[0].kept = f"{kept:,} of {made:,}"
     return results
 
 

@@ -10,7 +10,8 @@
 
     print(crucible.render(crucible.open_store().latest(), "tree"))
 
-Importing this loads OpenTelemetry's API only; the SDK is loaded by `configure()`, the readers when they are used.
+Importing this loads OpenTelemetry's API only; the SDK is loaded by `configure()`, the readers, and what few programs
+use, when they are used.
 """
 
 from importlib import import_module
@@ -28,10 +29,7 @@ from crucible_trace_otel.errors import (
 from crucible_trace_otel.record._context import current_operation
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record._recorded import Recorded
-from crucible_trace_otel.record.ab_test import ABResult, ABTest, a_b_test
-from crucible_trace_otel.record.deployment import Deployment, Inference, deployment, inference
 from crucible_trace_otel.record.distributed import Barrier, Collective, barrier, collective
-from crucible_trace_otel.record.experiment import Experiment, experiment
 from crucible_trace_otel.record.facts import Dataset, Model
 from crucible_trace_otel.record.files._files import StoredFile
 from crucible_trace_otel.record.pipeline import Pipeline, Stage, pipeline, stage
@@ -48,6 +46,9 @@ if TYPE_CHECKING:
     from crucible_trace_otel.journal.processor import JournalSpanProcessor
     from crucible_trace_otel.plan import read_plan
     from crucible_trace_otel.prices import Price, PriceTable
+    from crucible_trace_otel.record.ab_test import ABResult, ABTest, a_b_test
+    from crucible_trace_otel.record.deployment import Deployment, Inference, deployment, inference
+    from crucible_trace_otel.record.experiment import Experiment, experiment
     from crucible_trace_otel.record.feedback import (
         FeedbackTarget,
         feedback_token,
@@ -155,8 +156,13 @@ __all__ = [
 ]
 
 _LAZY = {
+    "ABResult": "crucible_trace_otel.record.ab_test",
+    "ABTest": "crucible_trace_otel.record.ab_test",
+    "Deployment": "crucible_trace_otel.record.deployment",
+    "Experiment": "crucible_trace_otel.record.experiment",
     "FeedbackTarget": "crucible_trace_otel.record.feedback",
     "Handle": "crucible_trace_otel.sdk",
+    "Inference": "crucible_trace_otel.record.deployment",
     "JournalSpanProcessor": "crucible_trace_otel.journal.processor",
     "LlmCall": "crucible_trace_otel.record.llm",
     "PlanResult": "crucible_trace_otel.runner",
@@ -166,12 +172,16 @@ _LAZY = {
     "RunnableStage": "crucible_trace_otel.runner",
     "StageResult": "crucible_trace_otel.runner",
     "TokenUsage": "crucible_trace_otel.tokens",
+    "a_b_test": "crucible_trace_otel.record.ab_test",
     "causes": "crucible_trace_otel.trace.causality",
     "child_environment": "crucible_trace_otel.record.propagation",
     "configure": "crucible_trace_otel.sdk",
+    "deployment": "crucible_trace_otel.record.deployment",
+    "experiment": "crucible_trace_otel.record.experiment",
     "feedback_token": "crucible_trace_otel.record.feedback",
     "flush": "crucible_trace_otel.sdk",
     "in_context": "crucible_trace_otel.record.propagation",
+    "inference": "crucible_trace_otel.record.deployment",
     "lineage": "crucible_trace_otel.trace.lineage",
     "llm_call": "crucible_trace_otel.record.llm",
     "open_store": "crucible_trace_otel.store",
@@ -192,7 +202,7 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load what needs the SDK, or reads, when it is first asked for (PEP 562)."""
+    """Load what needs the SDK, what reads, and what few programs use, when it is first asked for (PEP 562)."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_LAZY[name]), name)

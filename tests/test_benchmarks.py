@@ -1,4 +1,4 @@
-"""The lines of training of `make bench`, in a small form: each runs, and all that was recorded is read back."""
+"""The lines of training and of inferences of `make bench`, in a small form: each runs, and all is read back."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def rows_of(page: str) -> dict[str, list[str]]:
     return {re.sub(r"[\d,]+ steps", "N steps", row[0]): row[1:] for row in rows}
 
 
-def test_every_line_of_training_runs_and_is_in_the_page(tmp_path: Path) -> None:
-    options = ["--training", "--rounds", "1", "--steps", "500", "--many", "5000", "--paced", "5"]
+def made_by(options: list[str], directory: Path) -> dict[str, list[str]]:
+    """The rows that a run of the benchmark prints, each of which the page has too."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / "run.py"), *options],
-        cwd=tmp_path,
+        cwd=directory,
         env=environment(),
         capture_output=True,
         text=True,
@@ -34,9 +34,25 @@ def test_every_line_of_training_runs_and_is_in_the_page(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     made = rows_of(done.stdout)
-    assert made["step: `record_step` with 6 numbers"][-1] == "500 of 500 (plain SDK: 500)"
-    assert [made[row][0] for row in made if "SIGKILL" in row] == ["500 steps", "500 steps"]
-    assert made["N steps: read back"][0] == "5,000 steps"
     page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     assert not made.keys() - rows_of(page).keys()
-    assert list(tmp_path.iterdir()) == []
+    assert list(directory.iterdir()) == []
+    return made
+
+
+def test_every_line_of_training_runs_and_is_in_the_page(tmp_path: Path) -> None:
+    options = ["--training", "--rounds", "1", "--steps", "500", "--many", "5000", "--paced", "5"]
+    made = made_by(options, tmp_path)
+    assert made["step: `record_step` with 6 numbers"][-1] == "500 of 500 (plain SDK: 500)"
+    assert [made[row][0] for row in made if "SIGKILL" in row] == ["500 steps", "500 steps"]
+    assert made["step: `record_reward` with 5 more numbers"][-1] == "500 of 500"
+    assert made["N steps: read back"][0] == "5,000 steps"
+
+
+def test_every_line_of_inferences_runs_and_is_in_the_page(tmp_path: Path) -> None:
+    made = made_by(["--serving", "--rounds", "1"], tmp_path)
+    assert made["inference, recorded"][-1] == "2,000 of 2,000"
+    assert {row for row in made if row.startswith("inference")} == {
+        "inference, recorded",
+        "inference, not among those that are recorded",
+    }

@@ -37,6 +37,7 @@ def same_but_for_times(text: str) -> str:
 
 
 def run_python(code: str, folder: Path, environment: dict[str, str]) -> None:
+    code = f"import gc\ngc.disable()\n{code}"  # a collection would give a moment a length, which pages do not show
     finished = subprocess.run(
         [sys.executable, "-"], input=code, text=True, cwd=folder, env=environment, capture_output=True, check=False
     )

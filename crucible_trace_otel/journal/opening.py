@@ -83,7 +83,9 @@ class OpenSpans:
         if self._open and (parent := span.parent) is not None and parent.span_id in self._open:
             self._heard_from(self._open[parent.span_id], span, now)
         scope = span.instrumentation_scope
-        return scope is not None and scope.name == _OUR_SCOPE and _operation_of(span) in _AT_ONCE
+        is_ours = scope is not None and scope.name == _OUR_SCOPE
+        is_long = is_ours and span.name.partition(" ")[0] in _AT_ONCE  # attributes are slow to ask for
+        return is_long and _operation_of(span) in _AT_ONCE
 
     def _heard_from(self, parent: _Open, child: ReadableSpan, now: int) -> None:
         """Note a sign of life of what encloses a span that starts: of its parent, or of what that stands for."""

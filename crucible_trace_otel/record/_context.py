@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
-from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -98,7 +97,12 @@ def remote_parent(context: Context) -> Context:
 
 def remote_baggage() -> Context:
     """A context with the baggage that the environment holds as W3C `BAGGAGE`."""
-    return W3CBaggagePropagator().extract(_handed_down("BAGGAGE"), Context())
+    carrier = _handed_down("BAGGAGE")
+    if not carrier:
+        return Context()
+    from opentelemetry.baggage.propagation import W3CBaggagePropagator  # noqa: PLC0415 - most are handed nothing down
+
+    return W3CBaggagePropagator().extract(carrier, Context())
 
 
 def _handed_down(*names: str) -> dict[str, str]:

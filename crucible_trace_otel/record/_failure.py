@@ -33,6 +33,9 @@ class Outcome:
         return self.error_type is not None
 
 
+_SUCCEEDED = Outcome(Result.SUCCESS)
+
+
 def outcome_of(error: BaseException | str | None) -> Outcome:  # noqa: PLR0911 - one line a case
     """The outcome that `error` means.
 
@@ -40,7 +43,7 @@ def outcome_of(error: BaseException | str | None) -> Outcome:  # noqa: PLR0911 -
     are errors, so that a run stopped by them never looks successful.
     """
     if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
-        return Outcome(Result.SUCCESS)
+        return _SUCCEEDED
     if isinstance(error, str):
         return Outcome(Result.ERROR, "_OTHER", printable(error))
     if isinstance(error, (GeneratorExit, *_of_asyncio("CancelledError"))):

@@ -13,6 +13,7 @@ from random import Random
 from typing import NamedTuple
 
 __all__ = [
+    "ANY_IDS",
     "RunIds",
     "entropy",
     "ids_of_run",
@@ -29,7 +30,7 @@ entropy = Random(os.urandom(32))  # noqa: S311 - ids need to be unique, not secr
 
 def new_event_id() -> str:
     """A fresh id for a record: 32 lower-case hex digits."""
-    return f"{entropy.getrandbits(128):032x}"
+    return entropy.randbytes(16).hex()
 
 
 class RunIds(NamedTuple):
@@ -54,14 +55,15 @@ def trace_id_of_run(run_id: str, attempt: int = 0, part: str = "0") -> int:
     return ids_of_run(run_id, attempt, part).trace_id or 1
 
 
-_ANY = RunIds()
+ANY_IDS = RunIds()
+"""All of them random."""
 _NO_REQUEST = nullcontext()
-_requested: ContextVar[RunIds] = ContextVar("crucible_requested_ids", default=_ANY)
+_requested: ContextVar[RunIds] = ContextVar("crucible_requested_ids", default=ANY_IDS)
 
 
 def ids_requested(ids: RunIds) -> AbstractContextManager[None]:
     """Ask the id generator that `configure()` installs to give the next span, and a trace it begins, these ids."""
-    return _NO_REQUEST if ids == _ANY else _requesting(ids)
+    return _NO_REQUEST if ids == ANY_IDS else _requesting(ids)
 
 
 @contextmanager

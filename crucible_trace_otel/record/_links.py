@@ -115,6 +115,8 @@ class Causes:
 
     def attributes(self) -> dict[str, Any]:
         """The mirror: three parallel arrays, and what could not be linked."""
+        if not self.types and not self.unknown:
+            return {}
         mirrored = {
             attr.CRUCIBLE_DEPENDENCY_NAMES: self.names,
             attr.CRUCIBLE_DEPENDENCY_SPAN_IDS: self.span_ids,
@@ -186,6 +188,8 @@ def causes_of(
 ) -> Causes:
     """The causal links that the arguments of a recording call name."""
     causes = Causes()
+    if parent is None and depends_on is None and links is None:
+        return causes
     given = {LinkType.PARENT: parent, LinkType.DEPENDS_ON: depends_on, **links_with({}, links)}
     for link_type, targets in given.items():
         for target in each_target(targets):

@@ -1,6 +1,7 @@
 """Operations and decisions that are calls of a language model: tokens, latency, cost; summed up around them."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from opentelemetry.trace import NonRecordingSpan, Span
@@ -119,14 +120,10 @@ def count_decision(chain: Operation, decision: Recorded, charge: "Charge", thoug
 class ModelCall(Operation):
     """An operation that may be a call of a language model."""
 
+    _when_started = (*Operation._when_started, "_charge", "_first_token_ns", "_details")
     _charge: "Charge | None" = None
     _first_token_ns = 0
-
-    def _prepare(self) -> None:
-        super()._prepare()
-        self._details: dict[str, Any] = {}
-        vars(self).pop("_charge", None)
-        vars(self).pop("_first_token_ns", None)
+    _details: Mapping[str, Any] = MappingProxyType({})
 
     @guarded(nothing)
     def record_usage(

@@ -42,14 +42,10 @@ def record_moment(
     if place is not operation:
         common[attr.CRUCIBLE_LATE_EVENT_ID] = operation.event_id
     context, _, placed = placed_in(place, trace_api.set_span_in_context(place.span, context_api.get_current()))
+    cleaned = clean({**common, **operation._inherited, **attributes, **placed, **causes.attributes()})
+    linked = [link for link in causes.links if link.context.span_id != place.span_context.span_id]
     start = max(place._now_ns(), place._last_child_end + GAP_NS)
-    span = tracer.start_span(
-        name,
-        context,
-        attributes=clean({**common, **operation._inherited, **attributes, **placed, **causes.attributes()}),
-        links=[link for link in causes.links if link.context.span_id != place.span_context.span_id],
-        start_time=start,
-    )
+    span = tracer.start_span(name, context, attributes=cleaned, links=linked, start_time=start)
     place._last_child_end = max(place._now_ns(), start)
     span.end(place._last_child_end)
     measure_span(name, span, 0)

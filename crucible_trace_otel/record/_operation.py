@@ -8,8 +8,8 @@ import copy
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
@@ -22,7 +22,7 @@ from crucible_trace_otel.record._context import context_of, enclosing_context, l
 from crucible_trace_otel.record._event_log import is_logged
 from crucible_trace_otel.record._failure import Outcome, exception_event, hand_over, is_recorded, outcome_of
 from crucible_trace_otel.record._guard import guarded, nothing
-from crucible_trace_otel.record._ids import RunIds, ids_requested, new_event_id
+from crucible_trace_otel.record._ids import ANY_IDS, RunIds, ids_requested, new_event_id
 from crucible_trace_otel.record._late import as_late
 from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, may_link, remember
 from crucible_trace_otel.record._metrics import measure_event, measure_span
@@ -46,10 +46,6 @@ GAP_NS = 1_000  # viewers' critical paths drop spans that share a boundary
 F = TypeVar("F")
 R = TypeVar("R")
 _UNRECORDED = 1  # the start of an operation while nobody has set up a tracer provider
-_WHEN_STARTED = (
-    *("event_id", "ended", "span", "_outer", "_context", "_left", "_previous", "_parent", "_causes"),
-    *("_started_at", "_clock_offset", "_last_child_end", "_process", "late", "_parts", "_part", "_spent"),
-)
 
 
 class Operation(Judged):
@@ -71,6 +67,12 @@ class Operation(Judged):
 
     operation_name: str
     """The convention's name for it, e.g. `training_run`."""
+    _when_started: ClassVar[tuple[str, ...]] = (
+        *("event_id", "ended", "span", "_outer", "_context", "_left", "_previous", "_parent", "_causes"),
+        *("_started_at", "_clock_offset", "_last_child_end", "_process", "late", "_parts", "_part", "_spent"),
+        *("_inherited", "_is_settled"),
+    )
+    """What it is given while it lives, a default of the class before that: setting each costs who records nothing."""
 
     event_id = ""
     ended = False
@@ -85,6 +87,8 @@ class Operation(Judged):
     _parts: "RunParts | None" = None  # of the training run it is inside of, or is
     _part: "RunPart | None" = None
     _spent: Any = None  # the sum of the calls of language models inside it, see `_sums`
+    _inherited: Mapping[str, Any] = MappingProxyType({})
+    _is_settled = True  # whether nothing is left to find out at its end
     _started_at = _clock_offset = _last_child_end = _process = late = 0
 
     def __init__(
@@ -111,14 +115,13 @@ class Operation(Judged):
 
     def _prepare(self) -> None:
         """Be ready to start: at construction, and for each call of a decorated function."""
-        self._inherited: dict[str, Any] = {}
         self._repairs: Repairs = dict(self._given_repairs)
         self._abandoned: list[tuple[Operation, int]] = []
 
     def _fresh(self, /, *_: Any, **__: Any) -> "Self":
         """The same operation, not started: for a call with these arguments."""
         twin = copy.copy(self)
-        for name in _WHEN_STARTED:
+        for name in self._when_started:
             vars(twin).pop(name, None)
         twin._prepare()
         return twin
@@ -226,6 +229,9 @@ class Operation(Judged):
         """Attributes that are known only when it starts; for the rooms to override."""
         return {}
 
+    def _settle_data(self, error: BaseException | str | None) -> None:
+        """Find out at the end what took its time, where it is not settled; for the rooms to override."""
+
     def _before_end(self) -> None:
         """Set what is known only at the end; for the rooms to override."""
 
@@ -235,7 +241,7 @@ class Operation(Judged):
 
     def _wanted_ids(self) -> RunIds:
         """The ids it wants, that of the trace where it is a root; for the rooms to override."""
-        return RunIds()
+        return ANY_IDS
 
     @guarded(nothing)
     def _begin(self, inside: "Operation | None") -> None:
@@ -296,16 +302,19 @@ class Operation(Judged):
 
     @guarded(nothing)
     def _finish(self, error: BaseException | str | None, at_ns: int | None = None) -> None:
-        if self._started_at == _UNRECORDED:
+        if self._started_at == _UNRECORDED and self._is_settled:
             self.ended = True
         if self.ended or not self._started_at:
             return
-        for left, at in self._abandoned:
-            left._finish(error, at)
-        now = self._now_ns()
+        now, is_here = self._now_ns(), False
         try:
             try:
-                if self.span.is_recording() and self._is_here():
+                is_here = self._is_here()
+                if not self._is_settled:
+                    self._settle_data(error)
+                for left, at in self._abandoned:
+                    left._finish(error, at)
+                if is_here and self.span.is_recording():
                     self._close(outcome_of(error), error)
             finally:
                 self._before_end()
@@ -317,7 +326,7 @@ class Operation(Judged):
             try:
                 self._leave()
             finally:
-                if self._is_here():
+                if is_here:
                     self.span.end(end)
                     measure_span(self.operation_name, self.span, end - self._started_at)
                     if self._part is not None:
@@ -357,8 +366,9 @@ class Operation(Judged):
 
     def _leave(self) -> None:
         """Stop being current, if it is: by attaching what was there before, which no other context can forbid."""
-        if context_api.get_current() is self._context:
-            context_api.attach(living_context(leaving=self))
+        here = context_api.get_current()
+        if here is self._context:
+            context_api.attach(living_context(self, here))
 
 
 @guarded(nothing)

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from crucible_trace_otel.record._guard import forgiving, guarded, nothing
+from crucible_trace_otel.record._guard import forgiving
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation
 from crucible_trace_otel.record.stages._artifacts import ArtifactVerbs
@@ -56,15 +56,14 @@ class Pipeline(ArtifactVerbs):
         self._order = StageOrder()
         self._memory: StageMemory | None = None
 
-    @guarded(nothing)
-    def _begin(self, inside: Operation | None) -> None:
+    def _start_span(self, inside: Operation | None) -> None:
         """Begin, with what earlier executions remember of the stages."""
         is_new = not self._started_at and not self.ended
         if is_new and (self._state_path is not None or self._cache is not None):
             from crucible_trace_otel.record.stages._stage_memory import memory_of  # noqa: PLC0415 - only for who has a memory
 
             self._memory = memory_of(self._state_path, self._cache, self._given[attr.CRUCIBLE_PIPELINE_NAME])
-        super()._begin(inside)
+        super()._start_span(inside)
 
     @forgiving
     def stage(

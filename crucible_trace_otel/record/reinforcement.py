@@ -228,7 +228,7 @@ class Episode(Stepping, Learning):
             step: Its index in the episode; one more than the highest when not given.
             **numbers: What else was measured in this step, by name: `value=0.4, action=2`.
         """
-        self._record_step(*misplaced, step=step, reward=reward, **numbers)
+        self._take_step(misplaced, step, {_REWARD: reward, **numbers})
 
     @guarded(lambda *_, **__: nothing)
     def reward_recorder(self, *names: str) -> Callable[..., None]:

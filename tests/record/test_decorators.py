@@ -317,3 +317,22 @@ def test_a_decorated_stage_says_where_it_lives(recorded: Recording) -> None:
     assert str(shown[attr.CODE_FUNCTION_NAME]).endswith("test_a_decorated_stage_says_where_it_lives.<locals>.work")
     assert shown[attr.CODE_FILE_PATH] == __file__
     assert shown[attr.CODE_LINE_NUMBER] == work.__wrapped__.__code__.co_firstlineno  # type: ignore[attr-defined]
+
+
+def test_what_has_been_used_decorates_as_if_it_were_new(recorded: Recording) -> None:
+    with crucible.deployment("api") as deployment:
+        used = (crucible.stage("load"), crucible.pipeline("p"), deployment.inference(), crucible.llm_call("m"))
+        made = [set(vars(each)) for each in used]
+        for each in used:
+            with each as entered:
+                if isinstance(entered, crucible.Stage):
+                    entered.record_input(b"rows")
+                    entered.skip("a dry run")
+                    list(entered.each([1]))
+                elif not isinstance(entered, crucible.Pipeline):
+                    entered.record_usage({"input_tokens": 1})
+                    entered.first_token()
+        twins = [each._fresh() for each in used]
+        assert [set(vars(twin)) for twin in twins] == made
+        assert not any(twin.ended or twin.event_id for twin in twins)
+    assert len(recorded.trees()) == 1

@@ -62,7 +62,7 @@ SAFE = {
         "warn_once",
     ),
     *("digest_later", "drain", "give_up", "use_tracer_provider", "_traced_generator", "_traced_async_generator"),
-    *("_work", "_forget", "_close", "Living"),
+    *("_work", "_forget", "_close", "Living", "_take_step"),
 }
 """What catches everything itself, or cannot fail."""
 

@@ -4,8 +4,6 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from opentelemetry import baggage
-
 from crucible_trace_otel.record._context import remote_baggage
 from crucible_trace_otel.record._guard import guarded
 from crucible_trace_otel.record.processes._launchers import ProcessRank, RankFound, find_rank
@@ -68,7 +66,12 @@ def _facts() -> dict[str, Any]:
 
 @guarded(lambda: _NOTHING)
 def _handed_down() -> dict[str, Any]:
-    handed = baggage.get_all(remote_baggage())
+    here = remote_baggage()
+    if not here:
+        return {}
+    from opentelemetry import baggage  # noqa: PLC0415 - only for who was handed something down
+
+    handed = baggage.get_all(here)
     return {key: str(handed[key])[:_LONGEST] for key in HANDED_DOWN if handed.get(key)}
 
 

@@ -42,6 +42,7 @@ class Inference(ModelCall):
 
     operation_name = spans.INFERENCE
     _of: "Deployment | None"
+    _when_started = (*ModelCall._when_started, "_skipped_at", "_is_brief")
     _skipped_at = 0
     _is_brief = False
 
@@ -57,12 +58,6 @@ class Inference(ModelCall):
         attributes: dict[str, Any] = {} if batch_size is None else {attr.CRUCIBLE_INFERENCE_BATCH_SIZE: batch_size}
         super().__init__(about, of=of, attributes=attributes, depends_on=depends_on, links=links)
         self._ratio = None if of is None else of._ratio
-
-    def _fresh(self, /, *args: Any, **kwargs: Any) -> "Self":
-        twin = super()._fresh(*args, **kwargs)
-        twin._skipped_at = 0
-        twin._is_brief = False
-        return twin
 
     def start(self) -> "Self":
         """Begin, unless it is one of those that are not recorded. A second start does nothing."""

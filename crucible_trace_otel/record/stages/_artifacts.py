@@ -72,8 +72,6 @@ class ArtifactVerbs(Operation):
 
     def _prepare(self) -> None:
         super()._prepare()
-        self._is_settled = True
-        """Whether nothing is left to tell at its end: that costs, so it is asked for once."""
         self._artifacts: dict[int, _Artifact] = {}
         self._used: list[_Artifact] = []
         self._linked_makers: list[str] = []
@@ -122,20 +120,9 @@ class ArtifactVerbs(Operation):
         self._take_artifact(events.ARTIFACT_CONSUMED, artifact, name, sha256=sha256, size=size, within=within)
 
     @guarded(nothing)
-    def _finish(self, error: BaseException | str | None, at_ns: int | None = None) -> None:
-        """End at the time of now, once what is still read is known, or has taken too long."""
-        if self._is_settled or self.ended or not self._started_at:
-            super()._finish(error, at_ns)
-            return
-        ended_at = at_ns or self._now_ns()
-        try:
-            self._settle_data(error)
-        finally:
-            super()._finish(error, ended_at)
-
-    @guarded(nothing)
-    def _settle_data(self, error: BaseException | str | None) -> None:  # noqa: ARG002 - for the rooms
-        """Tell what is still read; for the rooms to add to."""
+    def _settle_data(self, error: BaseException | str | None) -> None:
+        """Tell what is still read, once it is known, or has taken too long."""
+        super()._settle_data(error)
         for artifact in list(self._artifacts.values()):
             artifact.datum.contents()
             self._tell_artifact(artifact)

@@ -38,6 +38,23 @@ class Stage(StageItems):
     """One step of a pipeline."""
 
     operation_name = spans.STAGE
+    _when_started = (
+        *StageItems._when_started,
+        *("result", "_error_type", "_after_names", "_missed", "_is_skipped", "_index"),
+        *("_memory", "_key", "_process_of_memory", "_recalled", "_unchanged"),
+    )
+    result: str | None = None
+    """How it ended: `success`, `error`, `timeout`, `cancellation`, `skip`; None before that, or unrecorded."""
+    _error_type: str | None = None
+    _after_names: tuple[str, ...] = ()
+    _missed: tuple[str, ...] = ()
+    _is_skipped = False
+    _index: int | None = None
+    _memory: "StageMemory | None" = None
+    _key = ""
+    _process_of_memory = 0
+    _recalled: "Complete | None" = None
+    _unchanged = False
 
     def __init__(
         self,
@@ -69,21 +86,6 @@ class Stage(StageItems):
         self._retrying = retrying
         self._before: Stage | None = None
 
-    def _prepare(self) -> None:
-        super()._prepare()
-        self.result: str | None = None
-        """How it ended: `success`, `error`, `timeout`, `cancellation`, `skip`; None before that, or unrecorded."""
-        self._error_type: str | None = None
-        self._after_names: tuple[str, ...] = ()
-        self._missed: tuple[str, ...] = ()
-        self._is_skipped = False
-        self._index: int | None = None
-        self._memory: StageMemory | None = None
-        self._key = ""
-        self._process_of_memory = 0
-        self._recalled: Complete | None = None
-        self._unchanged = False
-
     @property
     def attempt(self) -> int:
         """Number of the attempt, 0 for the first."""
@@ -113,8 +115,7 @@ class Stage(StageItems):
             self._take_datum("output", returned, None, within=self._digest_within)
         return returned
 
-    @guarded(nothing)
-    def _begin(self, inside: Operation | None) -> None:
+    def _start_span(self, inside: Operation | None) -> None:
         """Begin; that it is another attempt is told here where no pipeline tells it."""
         if self._started_at or self.ended:
             return
@@ -123,7 +124,7 @@ class Stage(StageItems):
             warn_once(f"retries {self.about}", f"Stage {self.about!r} is tried once: {said}")
         if self._of is not None:
             self._recall()
-        super()._begin(inside)
+        super()._start_span(inside)
         if self._before is not None and _pipeline(self._around()) is None:
             self._tell_retry(self, self._before)
         self._before = None  # it would hold the one before it, and so on
@@ -134,11 +135,13 @@ class Stage(StageItems):
     def _on_start(self) -> dict[str, Any]:
         """What is recorded inside a stage carries its id; its index is its place in the order of starts."""
         self._inherits = {attr.CRUCIBLE_STAGE_ID: self.event_id}
-        direct = _pipeline(self._around())
         around = self._around()
-        while around is not None and _pipeline(around) is None:
+        direct = pipeline = _pipeline(around)
+        while around is not None and pipeline is None:
             around = around.outer
-        pipeline = _pipeline(around)
+            pipeline = _pipeline(around)
+        if pipeline is None and self._before is None and self._after is None:
+            return {}
         self._take_place(pipeline)
         if self._before is not None:  # tries at one stage share its place
             self._index = self._before._index

@@ -86,10 +86,12 @@ def _not_begun(*_: Any, **__: Any) -> tuple[int, bool, int] | None:
 class StageItems(StageData):
     """A stage that works on many items."""
 
+    _when_started = (*StageData._when_started, "_items")
+    _items: _Items | None = None
+    """None before the first loop."""
+
     def _prepare(self) -> None:
         super()._prepare()
-        self._items: _Items | None = None
-        """None before the first loop."""
         self._beyond: list[tuple[int, int, int, int]] = []
         """The item without a span at which a loop was left: index, beginning, end, and how many spans there may be."""
 
