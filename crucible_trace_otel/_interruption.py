@@ -43,5 +43,5 @@ def _is_handler(frame: FrameType) -> bool:
     number = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)
     given = [frame.f_locals[name] for name in code.co_varnames[:number] if name in frame.f_locals]
     given += [each for value in given if type(value) is tuple for each in value]
-    has_number = any(isinstance(value, int) and value in signal.valid_signals() for value in given)
-    return has_number and any(value is interrupted for value in given)
+    has_frame = any(value is interrupted for value in given)
+    return has_frame and any(isinstance(value, int) and 0 < value < signal.NSIG for value in given)
