@@ -191,7 +191,8 @@ def _inferences(one: Inferences) -> str:
 def _feedback(one: Feedback) -> Iterator[str]:
     mean = "" if one.mean_score is None else f", mean score {number(one.mean_score)} of {one.scores:,}"
     labels = "".join(f", {count:,} {plain(label, 40)}" for label, count in one.labels.items())
-    yield f"{one.count:,} on {name_of(one.on)}{mean}{labels}"
+    by = f" ({plain(one.by, 40)})" if one.by else ""
+    yield f"{one.count:,} on {name_of(one.on)}{by}{mean}{labels}"
     for said, about in one.pairs[-_MOST_FEEDBACK:]:
         score = said.attributes.get(attr.CRUCIBLE_FEEDBACK_SCORE)
         words = [f"score {number(score)}"] if score is not None else []
@@ -302,6 +303,7 @@ def _inferences_values(one: Inferences) -> dict[str, Any]:
 def _feedback_values(one: Feedback) -> dict[str, Any]:
     return {
         "on": _id(one.on),
+        "by": one.by,
         "count": one.count,
         "scores": one.scores,
         "mean_score": json_value(one.mean_score),

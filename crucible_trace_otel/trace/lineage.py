@@ -75,9 +75,11 @@ class Inferences:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What was said about the answers of one deployment, or about another operation."""
+    """What was said about the answers of one deployment, or about another operation, on one scale."""
 
     on: TraceSpan
+    by: str
+    """`human`, `automatic`, or the name of what was evaluated, such as `relevance`; empty where nobody said."""
     count: int
     mean_score: float | None
     """None where no feedback has a score."""
@@ -301,13 +303,13 @@ def _counted(of: TraceSpan, answers: list[TraceSpan]) -> Inferences:
 def _feedback(
     known: Provenance, spans: Iterable[TraceSpan], inferences: list[tuple[TraceSpan, list[TraceSpan]]]
 ) -> tuple[Feedback, ...]:
-    """What was said about `spans`, and about the answers of each."""
+    """What was said about `spans`, and about the answers of each: people and evaluations apart, as scales differ."""
     homes = {key_of(span): span for span in spans} | {key_of(one): of for of, answers in inferences for one in answers}
     targets = {key_of(one): one for _, answers in inferences for one in answers} | {
         key_of(span): span for span in spans
     }
     by_event = {one.attributes.get(attr.CRUCIBLE_EVENT_ID): key for key, one in targets.items()}
-    found: dict[Key, list[tuple[TraceSpan, TraceSpan]]] = {}
+    found: dict[tuple[Key, str], list[tuple[TraceSpan, TraceSpan]]] = {}
     for span in known.spans:
         if span.operation == operations.FEEDBACK:
             linked = [
@@ -316,12 +318,18 @@ def _feedback(
             named = by_event.get(span.attributes.get(attr.CRUCIBLE_FEEDBACK_TARGET_EVENT_ID, ""))
             about = next((key for key in [*linked, *([named] if named else [])] if key in targets), None)
             if about is not None:
-                found.setdefault(key_of(homes[about]), []).append((span, targets[about]))
+                found.setdefault((key_of(homes[about]), _judge(span)), []).append((span, targets[about]))
     at = {key_of(of): of for of in homes.values()}
-    return tuple(_summed(at[key], pairs) for key, pairs in found.items())
+    return tuple(_summed(at[key], by, pairs) for (key, by), pairs in found.items())
 
 
-def _summed(on: TraceSpan, pairs: list[tuple[TraceSpan, TraceSpan]]) -> Feedback:
+def _judge(feedback: TraceSpan) -> str:
+    """What was evaluated, or else who judged."""
+    names = (str(event.attributes.get(attr.GEN_AI_EVALUATION_NAME, "")) for event in feedback.events)
+    return next(filter(None, names), str(feedback.attributes.get(attr.CRUCIBLE_FEEDBACK_SOURCE, "")))
+
+
+def _summed(on: TraceSpan, by: str, pairs: list[tuple[TraceSpan, TraceSpan]]) -> Feedback:
     given = [one.attributes.get(attr.CRUCIBLE_FEEDBACK_SCORE) for one, _ in pairs]
     scores = [score for score in given if isinstance(score, (int, float)) and math.isfinite(score)]
     labels = Counter(
@@ -331,6 +339,7 @@ def _summed(on: TraceSpan, pairs: list[tuple[TraceSpan, TraceSpan]]) -> Feedback
     )
     return Feedback(
         on=on,
+        by=by,
         count=len(pairs),
         mean_score=math.fsum(scores) / len(scores) if scores else None,
         scores=len(scores),

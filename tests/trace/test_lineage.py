@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crucible_trace_otel.errors import CrucibleError, FormatError, NotFoundError
+from crucible_trace_otel.renderers.story import lines
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
 from crucible_trace_otel.semconv.enums import LinkType
@@ -160,6 +161,27 @@ def test_feedback_is_found_by_its_link_or_by_the_event_id_it_names():
     ]
     found = lineage((deployment, *group_into_traces(moved)), "digits-api")
     assert [(one.count, one.scores, one.mean_score) for one in found.feedback] == [(1, 0, None)]
+
+
+def test_scores_of_people_and_of_evaluations_are_not_added_up():
+    build = TraceBuilder()
+    answer = build.add(spans.INFERENCE, "read", build.add(spans.DEPLOYMENT, "api", lasts=9), 1)
+    human, automatic = (
+        {attr.CRUCIBLE_FEEDBACK_SOURCE: source, attr.CRUCIBLE_FEEDBACK_SCORE: score}
+        for source, score in (("human", 5.0), ("automatic", 0.5))
+    )
+    about = [(LinkType.FEEDBACK_ON, answer)]
+    for at, said in enumerate((human, automatic, human)):
+        build.add(spans.FEEDBACK, "said", at=20 + at, attributes=said, causes=about)
+    tone = TraceEvent(events.GEN_AI_EVALUATION_RESULT, START_NS, {attr.GEN_AI_EVALUATION_NAME: "tone"})
+    build.add(spans.FEEDBACK, "said", at=30, attributes={**automatic}, causes=about, events=(tone,))
+    found = lineage(build.trace(), "api").feedback
+    assert [(one.by, one.count, one.mean_score) for one in found] == [
+        ("human", 2, 5.0),
+        ("automatic", 1, 0.5),
+        ("tone", 1, 0.5),
+    ]
+    assert '  2 on deployment "api" (human), mean score 5 of 2' in lines(lineage(build.trace(), "api"))
 
 
 def test_a_run_that_feedback_caused_has_the_whole_life_before_it_behind_it():
