@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import crucible_trace_otel as crucible
-from crucible_trace_otel.record import _stage_items
 from crucible_trace_otel.record._operation import Operation
+from crucible_trace_otel.record.stages import _stage_items
 from crucible_trace_otel.semconv import attributes as attr
 from tests.record.reading import Recording, node, said
 
