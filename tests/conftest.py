@@ -13,6 +13,7 @@ from opentelemetry.util._once import Once
 from crucible_trace_otel import errors
 from crucible_trace_otel.journal.sizes import DEFAULT_BUDGET, TRACES, TraceSizes
 from crucible_trace_otel.record import _links
+from crucible_trace_otel.record import deployment as _deployment
 from crucible_trace_otel.record import distributed as _distributed
 from crucible_trace_otel.record._event_log import use_event_log
 from crucible_trace_otel.record._metrics import use_meter_provider
@@ -48,6 +49,7 @@ def _clean_recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     _resuming._begun.clear()
     _resuming._claimed.clear()
     _distributed._outside.clear()
+    _deployment._started._found.clear()
     use_process_rank(None)
     _artifacts._made.clear()
     use_tracer_provider(None)
