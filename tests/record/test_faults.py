@@ -31,7 +31,7 @@ SURFACE = {
     *("epoch", "epochs", "__iter__", "__next__", "stage", "inference", "save_checkpoint", "load_checkpoint"),
     "a_b_test",
     *("save_model", "load_model", "perform", "digest", "_prepare", "_open_windows", "_fresh", "_result", "traced"),
-    *("record_step", "step_recorder", "track", "validation_run", "trial", "__len__", "_bar"),
+    *("record_step", "_take_step", "step_recorder", "track", "validation_run", "trial", "__len__", "_bar"),
 }
 """What the user calls, and what makes an operation: nothing here but calls of what is broken below."""
 FORGIVING = {
@@ -62,7 +62,7 @@ SAFE = {
         "warn_once",
     ),
     *("digest_later", "drain", "give_up", "use_tracer_provider", "_traced_generator", "_traced_async_generator"),
-    *("_work", "_forget", "_close", "Living", "_take_step"),
+    *("_work", "_forget", "_close", "Living"),
 }
 """What catches everything itself, or cannot fail."""
 
