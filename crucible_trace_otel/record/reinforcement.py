@@ -35,6 +35,7 @@ from crucible_trace_otel.semconv.enums import LinkType
 __all__ = ["Acting", "Episode", "Learning", "PolicyUpdate", "episode"]
 
 _REWARD = "reward"
+_NOT_GIVEN: Any = object()
 _episodes = count()
 _KNOWN_METRICS = {
     "kl": attr.CRUCIBLE_POLICY_KL,
@@ -226,7 +227,9 @@ class Episode(Stepping, Learning):
         watch = StepWatch(self._policy, self.about, self.step_event)
         self._windows = StepWindows(self, watch, self._totals)
 
-    def record_reward(self, /, reward: float, *misplaced: Any, step: int | None = None, **numbers: Any) -> None:
+    def record_reward(
+        self, reward: float = _NOT_GIVEN, /, *misplaced: Any, step: int | None = None, **numbers: Any
+    ) -> None:
         """Record the reward of one step; every one can be read back, by `step_rows(trace, "reward_received")`.
 
         Under `configure()` it is kept before this returns: a process killed right after it loses nothing.
@@ -238,7 +241,12 @@ class Episode(Stepping, Learning):
             step: Its index in the episode; one more than the highest when not given.
             **numbers: What else was measured in this step, by name: `value=0.4, action=2`.
         """
-        self._record_step(*misplaced, step=step, reward=reward, **numbers)
+        if reward is _NOT_GIVEN:  # or given by its name
+            self._record_step(*misplaced, step=step, **numbers)
+        elif _REWARD in numbers:
+            self._record_step(reward, *misplaced, step=step, **numbers)
+        else:
+            self._record_step(*misplaced, step=step, reward=reward, **numbers)
 
     @guarded(lambda *_, **__: nothing)
     def reward_recorder(self, *names: str) -> Callable[..., None]:

@@ -29,7 +29,9 @@ _COUNTED: Final = frozenset({operations.INFERENCE, operations.FEEDBACK})
 CHANGES: Final = frozenset(
     {
         events.SERVING_STARTED,
+        operations.CANARY_STARTED,
         events.CANARY_PROMOTED,
+        operations.CANARY_REJECTED,
         events.DEPLOYMENT_ROLLBACK,
         events.A_B_TEST_RESULT,
         events.ONLINE_UPDATE_APPLIED,

@@ -52,9 +52,8 @@ DECISIONS: Final = frozenset(
 )
 """The operations that are a moment of reasoning; how long they took says nothing."""
 
-_STARTED: Final = frozenset(
-    name for name in vars(operations).values() if isinstance(name, str) and name.endswith("_started")
-)
+_NAMES: Final = frozenset(name for name in vars(operations).values() if isinstance(name, str))
+_STARTED: Final = frozenset(f"{name}_started" for name in _NAMES) & _NAMES  # not `canary_started`: none ends
 _MARKERS: Final = _STARTED | {operations.PROGRESS}
 _LONGEST_IN_REPR: Final = 60
 
