@@ -285,7 +285,7 @@ def _direction(marked: Repairs, given: Any) -> bool | None:
 @guarded(lambda *_: _LEVEL)
 def _level(marked: Repairs, given: Any) -> float:
     """A confidence level between 0 and 1; in the place of what is none, the usual one."""
-    level = share_in(marked, attr.CRUCIBLE_AB_CONFIDENCE_LEVEL, given)
+    level = number_in(marked, attr.CRUCIBLE_AB_CONFIDENCE_LEVEL, given)
     if level is not None and level > 0.0 and (1.0 + level) / 2 < 1.0:  # an interval needs that quantile
         return level
     unexpected(marked, attr.CRUCIBLE_AB_CONFIDENCE_LEVEL, given, "lies between 0 and 1", is_kept=False)

@@ -25,7 +25,7 @@ from crucible_trace_otel.record._living import Living
 from crucible_trace_otel.record._online import LearnsOnline
 from crucible_trace_otel.record._rollout import Rollout, version_and_record
 from crucible_trace_otel.record._serving import Served, served_by, served_file
-from crucible_trace_otel.record._unexpected import count_in, member_in, share_in
+from crucible_trace_otel.record._unexpected import count_in, member_in, number_in, share_in, unexpected
 from crucible_trace_otel.record._values import Cleaned, Repairs, clean, printable
 from crucible_trace_otel.record.ab_test import ABTest
 from crucible_trace_otel.record.facts import Model
@@ -259,8 +259,12 @@ def _all(*_: Any) -> float | None:
 @guarded(_all)
 def _ratio(marked: Repairs, given: Any) -> float | None:
     """The share of inferences that are recorded: all of them (None) where it is not given, or cannot be one."""
-    ratio = share_in(marked, attr.CRUCIBLE_INFERENCE_SAMPLED_RATIO, given)
-    return ratio if ratio is not None and 0.0 <= ratio <= 1.0 else None
+    key = attr.CRUCIBLE_INFERENCE_SAMPLED_RATIO
+    ratio = number_in(marked, key, given)
+    if ratio is None or 0.0 <= ratio <= 1.0:
+        return ratio
+    unexpected(marked, key, given, "is a number from 0 to 1", is_kept=False)
+    return None
 
 
 @forgiving
