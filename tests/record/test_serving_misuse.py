@@ -116,6 +116,12 @@ def test_a_failure_without_a_word_is_one(recorded: Recording) -> None:
     assert recorded.one("llm_call").status.description == "it failed without saying why"
 
 
+def test_a_warning_about_a_huge_name_is_short(recorded: Recording, warned: list[str]) -> None:
+    crucible.deployment("d", model="m" * 100_000).start().stop()
+    assert recorded.one("deployment")
+    assert [text for text in warned if len(text) > 2_001] == []
+
+
 # ---- A/B tests ----
 
 
