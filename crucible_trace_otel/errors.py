@@ -26,6 +26,7 @@ __all__ = [
 logger = logging.getLogger("crucible_trace_otel")
 
 _MOST_OF_A_KIND = 20
+_LONGEST = 2_000  # characters: what a warning names may be of any size
 _said: dict[str, set[str]] = {}
 
 
@@ -65,5 +66,6 @@ def warn_once(key: str, message: str, *, exc_info: bool = False) -> None:
     of_this_kind.add(key)
     if len(of_this_kind) > _MOST_OF_A_KIND:
         message = "There are more warnings of the last kind; they are not shown."
+    message = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}…"
     with contextlib.suppress(Exception):  # a broken log handler of the host must not reach the recorder
         logger.warning("%s", message, exc_info=exc_info)

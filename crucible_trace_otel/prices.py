@@ -30,6 +30,7 @@ _POWERS = {1: 0, 1_000: 3, 1_000_000: 6}
 _LARGEST_FILE = 16 << 20
 _DIGITS = 20  # before the point, and after it
 _LONGEST_TOLD = 80
+_LONGEST_PATH = 500
 _FIRST, _LAST = date.min, date.max
 
 
@@ -80,6 +81,8 @@ class PriceTable:
             _refuse("currency", self.currency, "is no currency of ISO 4217, such as USD")
         if type(self.per) is not int or self.per not in _POWERS:
             _refuse("per", self.per, "is not for how many tokens the prices are: 1000000, 1000 or 1")
+        if isinstance(self.prices, (str, bytes)) or not isinstance(self.prices, Iterable):
+            _refuse("prices", self.prices, "is no list of prices")
         object.__setattr__(self, "prices", tuple(self.prices))
         found: dict[tuple[str | None, str], list[tuple[Price, int]]] = {}
         for number, price in enumerate(self.prices):
@@ -111,17 +114,16 @@ class PriceTable:
             with Path(path).open("rb") as file:
                 data = file.read(_LARGEST_FILE + 1)
         except (OSError, TypeError, ValueError) as error:
-            raise FormatError(
-                f"The price table {path!s} cannot be read: {getattr(error, 'strerror', None) or error}."
-            ) from error
+            why = getattr(error, "strerror", None) or error
+            raise FormatError(f"The price table {_named(path)} cannot be read: {why}.") from error
         if len(data) > _LARGEST_FILE:
-            raise FormatError(f"The price table {path!s} is larger than 16 MiB; no price table is.")
+            raise FormatError(f"The price table {_named(path)} is larger than 16 MiB; no price table is.")
         try:
             return cls.parse(data.decode("utf-8-sig"))
         except UnicodeDecodeError as error:
-            raise FormatError(f"The price table {path!s} is no text in UTF-8.") from error
+            raise FormatError(f"The price table {_named(path)} is no text in UTF-8.") from error
         except FormatError as error:
-            raise FormatError(f"The price table {path!s}: {error}") from error
+            raise FormatError(f"The price table {_named(path)}: {error}") from error
 
     @classmethod
     def parse(cls, text: str) -> "PriceTable":
@@ -130,6 +132,8 @@ class PriceTable:
         Raises:
             FormatError: It cannot be used: one sentence with the place in it.
         """
+        if not isinstance(text, str):
+            _refuse("the table", type(text).__name__, "is no text")
         try:
             table = json.loads(
                 text,
@@ -211,6 +215,12 @@ class PriceTable:
         return found.get(key, ())
 
 
+def _named(path: object) -> str:
+    """A path as a sentence can have it: no terminal or log file chokes on it."""
+    said = str(path).encode("utf-8", "backslashreplace").decode()
+    return said if len(said) <= _LONGEST_PATH else f"{said[:_LONGEST_PATH]}..."
+
+
 def _refuse(place: str, value: object, why: str) -> NoReturn:
     said = str(value) if isinstance(value, Decimal) else repr(value)
     raise FormatError(f"{place}: {said[:_LONGEST_TOLD]} {why}.")
@@ -235,6 +245,9 @@ def _check(price: Price, place: str) -> None:
         amount = getattr(price, kind)
         if amount is not None and not _is_price(amount):
             _refuse(f"{place}.{kind}", amount, "is no price: a decimal number from zero up")
+    for name in ("since", "until"):
+        if type(getattr(price, name)) is not date:
+            _refuse(f"{place}.{name}", getattr(price, name), "is no day: a `datetime.date`")
     if not price.since < price.until:
         _refuse(f"{place}.until", price.until.isoformat(), f"is not after the first day, {price.since.isoformat()}")
 

@@ -22,6 +22,7 @@ EXACT: Final = Context(prec=128, traps=[Inexact, InvalidOperation, Overflow, Div
 MISSING: Final = object()
 _LEAST_EXPONENT, _LARGEST_EXPONENT = -40, 50
 _COUNTS = range(2**63)
+_LONGEST = 1_000  # bits of an integer, characters of a text: an amount has fewer
 _LONGEST_TOLD = 80
 _PARTS_OF_INPUT = ("cached", "cache_write")
 _CACHED = (
@@ -69,7 +70,8 @@ class TokenUsage:
     """What was given and is no count, each `name: value`."""
 
     def __post_init__(self) -> None:
-        refused = [] if self.refused == () else list(map(str, self.refused))
+        before = self.refused if isinstance(self.refused, (tuple, list)) else (self.refused,)
+        refused = [each if isinstance(each, str) else _told(each) for each in before]
         for name in _KINDS:
             given = getattr(self, name)
             count = _count(given)
@@ -101,12 +103,14 @@ class TokenUsage:
         if read is None:
             read = _first(usage, "input_tokens")
             beside = [_first(usage, name) for name in _BESIDE_INPUT]
-            if isinstance(read, int):
-                read += sum(count for count in beside if isinstance(count, int))
+            counts = [_count(count) for count in (read, *beside)]
+            if counts[0] is not None:
+                read = sum(count for count in counts if count is not None)
         wrote = _first(usage, "output", "completion_tokens", "output_tokens")
         total = _first(usage, "total_tokens")
-        if wrote is None and isinstance(total, int) and isinstance(read, int):
-            wrote = total - read  # of embeddings, that write nothing
+        all_tokens, all_read = _count(total), _count(read)
+        if wrote is None and all_tokens is not None and all_read is not None:
+            wrote = all_tokens - all_read  # of embeddings, that write nothing
         known = {"cached": _first(usage, *_CACHED), "cache_write": _first(usage, *_WRITTEN)}
         found = cls(read, wrote, **known, reasoning=_first(usage, *_THOUGHT))
         says_nothing = found == cls()
@@ -175,6 +179,9 @@ def money(given: object) -> Decimal | None:
     """
     if isinstance(given, bool) or not isinstance(given, (Decimal, int, float, str)):
         return None
+    size = given.bit_length() if isinstance(given, int) else len(given) if isinstance(given, str) else 0
+    if size > _LONGEST:
+        return None  # to read it would take long
     try:
         amount = Decimal(repr(float(given)) if isinstance(given, float) else given)
     except (InvalidOperation, ValueError):

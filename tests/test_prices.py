@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -312,3 +312,24 @@ def test_no_text_is_anything_but_a_table_or_refused(text: str) -> None:
     else:
         return
     assert len(said) < 400
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: PriceTable("1", "USD", None), "prices: None is no list of prices"),  # type: ignore[arg-type]
+        (lambda: PriceTable("1", "USD", "m"), "prices: 'm' is no list of prices"),  # type: ignore[arg-type]
+        (lambda: PriceTable("1", "USD", (Price("m", since=None),)), "prices[0].since: None is no day"),  # type: ignore[arg-type]
+        (lambda: PriceTable("1", "USD", (Price("m", until="2026"),)), "prices[0].until: '2026' is no day"),  # type: ignore[arg-type]
+        (lambda: PriceTable("1", "USD", (Price("m", since=datetime(2026, 1, 1)),)), "prices[0].since: "),  # noqa: DTZ001
+        (lambda: PriceTable.parse(None), "the table: 'NoneType' is no text"),  # type: ignore[arg-type]
+        (lambda: PriceTable.parse(b"{}"), "the table: 'bytes' is no text"),  # type: ignore[arg-type]
+        (lambda: PriceTable.read("\ud800"), "The price table \\ud800 cannot be read"),
+        (lambda: PriceTable.read("x" * 10**6), "xxx... cannot be read: File name too long"),
+    ],
+)
+def test_what_is_no_table_is_one_sentence_that_any_terminal_shows(make: Any, said: str) -> None:
+    with pytest.raises(crucible.FormatError) as refused:
+        make()
+    assert said in str(refused.value)
+    assert len(str(refused.value).encode()) < 1_000

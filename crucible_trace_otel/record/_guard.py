@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import wraps
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any, ParamSpec, TypeVar
 
 from crucible_trace_otel._interruption import let_through
@@ -46,17 +46,25 @@ def guarded(fallback: Callable[..., R]) -> Callable[[Callable[P, R]], Callable[P
 def forgiving(function: Callable[P, R]) -> Callable[P, R]:
     """Make a recording function drop arguments it does not know, with one warning, instead of raising.
 
+    Of an argument that is given twice the first counts, and one that it needs and is not given is None.
+
     For what cannot be guarded whole, because the user's own code runs inside it or its result must be real.
     """
     parameters = signature(function).parameters
     known = set(parameters)
-    positional = sum(parameter.kind is parameter.POSITIONAL_OR_KEYWORD for parameter in parameters.values())
+    by_position = [name for name, each in parameters.items() if each.kind is each.POSITIONAL_OR_KEYWORD]
+    needed = {name for name in by_position if parameters[name].default is Parameter.empty} - {"self"}
+    positional = len(by_position)
     takes = ", ".join(sorted(known - {"self"}))
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if len(args) <= positional and known.issuperset(kwargs):
-            return function(*args, **kwargs)
+            try:
+                return function(*args, **kwargs)
+            except TypeError as error:
+                if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                    raise  # not of this call, but of something inside
         for name in () if known.issuperset(kwargs) else kwargs.keys() - known:
             called = _called(function, args)
             warn_once(f"{called} {name}", f"{called}() takes no {name!r}: it was left out. It takes {takes}.")
@@ -65,6 +73,15 @@ def forgiving(function: Callable[P, R]) -> Callable[P, R]:
             called = _called(function, args)
             said = f"{called}() takes {positional} arguments by position: the others were left out."
             warn_once(f"{called} positional", said)
+        given = by_position[: len(args)]
+        for name in kwargs.keys() & set(given):
+            called = _called(function, args)
+            warn_once(f"{called} twice {name}", f"{called}() was given {name!r} twice: the first is taken.")
+            del kwargs[name]
+        for name in needed.difference(given, kwargs):
+            called = _called(function, args)
+            warn_once(f"{called} without {name}", f"{called}() needs {name!r}: it is recorded without.")
+            kwargs[name] = None
         return function(*args[:positional], **kwargs)  # type: ignore[arg-type]
 
     return call

@@ -12,8 +12,9 @@ from typing import Any, Protocol, TypeAlias
 
 from opentelemetry.trace import Link, SpanContext
 
+from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.errors import warn_once
-from crucible_trace_otel.record._guard import guarded
+from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._values import one_line, printable
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv.enums import LinkType
@@ -140,11 +141,11 @@ class Causes:
             ):
                 known = _Known(target.span_context, f"{target.operation_name}: {target.about}")
             if known is None:
-                self._miss(link_type, target)
+                self.miss(link_type, target)
                 return None
             context, name = known.span_context, known.name
         if not context.is_valid:  # a record made while nothing was configured, or sampled out
-            self._miss(link_type, target_id or "an invalid span context")
+            self.miss(link_type, target_id or "an invalid span context")
             return None
         if target_id:
             self._look_for_cycle(event_id, target_id)
@@ -159,7 +160,8 @@ class Causes:
         self.span_ids.append(f"{context.span_id:016x}")
         return link
 
-    def _miss(self, link_type: str, target: object) -> None:
+    def miss(self, link_type: str, target: object) -> None:
+        """Keep the name of a target that cannot be linked, and say so once."""
         said = one_line(target)
         self.unknown.append(said)
         warn_once(
@@ -192,9 +194,15 @@ def causes_of(
         return causes
     given = {LinkType.PARENT: parent, LinkType.DEPENDS_ON: depends_on, **links_with({}, links)}
     for link_type, targets in given.items():
-        for target in each_target(targets):
-            causes.add(event_id, printable(link_type), target)
+        _add_all(causes, event_id, printable(link_type), targets)
     return causes
+
+
+@guarded(nothing)
+def _add_all(causes: Causes, event_id: str, link_type: str, targets: Any) -> None:
+    """Add a link to each of `targets`; one that cannot be read is marked, and loses none of the others."""
+    for target in each_target(targets):
+        _add(causes, event_id, link_type, target)
 
 
 @guarded(lambda own, _: dict(own))
@@ -207,6 +215,14 @@ def links_with(own: Mapping[str, Any], given: Any) -> dict[str, Any]:
         f"links={printable(given)[:80]} was left out: it must map a link type to its target or targets.",
     )
     return dict(own)
+
+
+def _add(causes: Causes, event_id: str, link_type: str, target: Any) -> None:
+    try:
+        causes.add(event_id, link_type, target)
+    except Exception as error:  # noqa: BLE001 - any object may be given, and its methods may do anything
+        let_through(error)
+        causes.miss(link_type, f"<unreadable {type(target).__qualname__}>")
 
 
 def each_target(given: Any, most: int = _MOST_TARGETS) -> Iterator[Any]:

@@ -1,5 +1,6 @@
 """Operations and decisions that are calls of a language model: tokens, latency, cost; summed up around them."""
 
+import time
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -161,7 +162,7 @@ class ModelCall(Operation):
     def first_token(self) -> None:
         """Say that the first token of the answer is here, at once; only the first call counts."""
         if not self._first_token_ns and not self.ended:
-            self._first_token_ns = self._now_ns()
+            self._first_token_ns = time.perf_counter_ns()
             self.set({attr.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: self._to_first_token()})
 
     def _state(self, outcome: "Outcome") -> dict[str, Any]:
@@ -185,4 +186,6 @@ class ModelCall(Operation):
         return self._charge is not None
 
     def _to_first_token(self) -> float | None:
-        return (self._first_token_ns - self._started_at) / 1e9 if self._first_token_ns else None
+        if not self._first_token_ns or not self._started_at:
+            return None
+        return max(self._first_token_ns + self._clock_offset - self._started_at, 0) / 1e9

@@ -8,6 +8,7 @@ import copy
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -168,7 +169,7 @@ class Operation(Judged):
         """End well. A second end does nothing."""
         self._finish(None)
 
-    def fail(self, error: BaseException | str) -> None:
+    def fail(self, error: BaseException | str | None = None) -> None:
         """End with an error: an exception, or a sentence where there is none."""
         self._finish("it failed without saying why" if error is None else error)
 
@@ -214,8 +215,9 @@ class Operation(Judged):
     def _settle(self) -> None:
         """End what a loop left behind when it was broken off, at the time it was left."""
         while self._abandoned:
-            left, at = self._abandoned.pop()
-            left._finish(None, at)
+            with suppress(IndexError):  # another thread was faster
+                left, at = self._abandoned.pop()
+                left._finish(None, at)
 
     def _abandon(self) -> None:
         """Leave without ending: whether well or with an exception is known when what encloses it ends."""

@@ -18,7 +18,7 @@ __all__ = ["add_to", "summed_up"]
 
 _HANDED_ON: Final = object()
 """In place of a sum: the operation is ending, and what comes now is for what is around it."""
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal handler may end an operation while one ends
 
 
 def add_to(operation: "Operation | None", amount: "UsageSum") -> None:
@@ -49,7 +49,7 @@ def summed_up(operation: "Operation") -> dict[str, Any]:
 
 def _after_fork() -> None:
     global _lock  # noqa: PLW0603 - another thread of the parent may hold it
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -10,16 +10,17 @@ from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._values import Repairs, one_line
 from crucible_trace_otel.semconv.enums import RepairReason
 
-__all__ = ["as_number", "as_sha256", "count_in", "digest_in", "member_in", "share_in", "unexpected"]
+__all__ = ["as_number", "as_sha256", "count_in", "digest_in", "member_in", "number_in", "share_in", "unexpected"]
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
-def unexpected(repairs: Repairs, key: str, given: Any, should_be: str) -> None:
+def unexpected(repairs: Repairs, key: str, given: Any, should_be: str, *, is_kept: bool = True) -> None:
     """Mark `key` in `repairs`, and say once what is wrong with the value that was given for it."""
     repairs[key] = RepairReason.UNEXPECTED
     said = one_line(given)
-    warn_once(f"unexpected {key} {said}", f"{key} {should_be}: {said!r} is recorded as it was given, and marked.")
+    became = "recorded as it was given, and marked" if is_kept else "left out, and the record marked"
+    warn_once(f"unexpected {key} {said}", f"{key} {should_be}: {said!r} is {became}.")
 
 
 def share_in(repairs: Repairs, key: str, given: Any) -> float | None:
@@ -28,8 +29,19 @@ def share_in(repairs: Repairs, key: str, given: Any) -> float | None:
         return None
     share = as_number(given)
     if share is None or not 0.0 <= share <= 1.0:
-        unexpected(repairs, key, given, "is a number from 0 to 1")
+        unexpected(repairs, key, given, "is a number from 0 to 1", is_kept=share is not None)
     return share
+
+
+def number_in(repairs: Repairs, key: str, given: Any) -> float | None:
+    """A finite number, as a double; anything else is left out."""
+    if given is None:
+        return None
+    number = as_number(given)
+    if number is not None and math.isfinite(number):
+        return number
+    unexpected(repairs, key, given, "is a finite number", is_kept=False)
+    return None
 
 
 def count_in(repairs: Repairs, key: str, given: Any) -> int | None:
@@ -39,7 +51,7 @@ def count_in(repairs: Repairs, key: str, given: Any) -> int | None:
     number = as_number(given)
     is_whole = number is not None and math.isfinite(number) and number == int(number)
     if number is None or not is_whole or number < 0:
-        unexpected(repairs, key, given, "is a whole number, 0 or more")
+        unexpected(repairs, key, given, "is a whole number, 0 or more", is_kept=is_whole)
     return int(number) if number is not None and is_whole else None
 
 

@@ -48,6 +48,7 @@ _MOST_BYTES = 64 * 1024
 _MOST_DEPTH = 32
 _MOST_NAMES = 48
 _LONGEST_SUMMARY = 120
+_LONGEST_READ = 10_000  # of a summary: the cache of summaries holds the texts they were made of
 
 
 def clean(given: Mapping[str, Any], repairs: Repairs | None = None) -> Cleaned:
@@ -122,7 +123,8 @@ def as_json(value: Any) -> str:
 
 def one_line(value: object) -> str:
     """`value` as a summary: one line of at most 120 characters."""
-    return _one_line(value if type(value) is str else printable(value))
+    text = value if type(value) is str else printable(value)
+    return _one_line(text if len(text) <= _LONGEST_READ else text[:_LONGEST_READ])
 
 
 @lru_cache(maxsize=1_000)

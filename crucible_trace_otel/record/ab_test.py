@@ -6,18 +6,22 @@ with deployment.a_b_test("v1 or v2", metric="accuracy", higher_is_better=True) a
 test.result.winner
 """
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._guard import forgiving, guarded, nothing
+from crucible_trace_otel.record._late import warn_late
 from crucible_trace_otel.record._links import Links, LinkTargets
 from crucible_trace_otel.record._operation import Operation
-from crucible_trace_otel.record._unexpected import share_in, unexpected
+from crucible_trace_otel.record._unexpected import number_in, share_in, unexpected
 from crucible_trace_otel.record._values import Repairs, printable
-from crucible_trace_otel.record.serving._statistics import Sample, compared, summary_of, trials_of
+from crucible_trace_otel.record.serving._statistics import TRUTHS, Judgement, Sample, compared, summary_of, trials_of
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import spans
 
@@ -30,6 +34,8 @@ _MOST_ARMS = 100
 _PAIR = 2
 _LEVEL = 0.95
 _NOT_FINITE = "observations that are no finite numbers"
+_UNREAD = "the observations beyond ten million of one call"
+_TOO_MANY = "what was observed of arms beyond a hundred"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,7 @@ class ABTest(Operation):
     ) -> None:
         repairs: Repairs = {}
         self._level = _level(repairs, confidence_level)
-        self._higher_is_better = None if higher_is_better is None else bool(higher_is_better)
+        self._higher_is_better = _direction(repairs, higher_is_better)
         self._control = None if control is None else printable(control)
         attributes = {
             attr.CRUCIBLE_AB_METRIC: metric,
@@ -86,7 +92,9 @@ class ABTest(Operation):
 
     def _prepare(self) -> None:
         super()._prepare()
+        self._lock = threading.RLock()  # one that a signal handler may enter again
         self._arms: dict[str, Sample] = {}
+        self._left_out = 0
         self._told: dict[str, Any] = {}
 
     @guarded(nothing)
@@ -113,27 +121,34 @@ class ABTest(Operation):
             mean: Their mean.
             deviation: Their standard deviation, of the sample (divided by n - 1); without it there is no test.
         """
-        name = printable(arm)
-        if name not in self._arms and len(self._arms) >= _MOST_ARMS:
-            warn_once("arms", f"{self.about!r} has more than {_MOST_ARMS} arms: further ones are left out.")
-            return
-        sample = self._arms.setdefault(name, Sample())
+        if self.ended or (self._process and not self._is_here()):
+            warn_late(self)
+            if not self.ended:
+                return  # to a forked child, whose copy of the lock may be held for ever
+        name, observed = printable(arm), Sample()
         if observations is not None:
-            sample.add(observations)
-        self._sum_up(name, (successes, trials), trials_of, attr.CRUCIBLE_AB_SAMPLE_COUNTS)
-        self._sum_up(name, (size, mean, deviation), summary_of, attr.CRUCIBLE_AB_MEANS)
+            observed.add(observations)
+        self._sum_up(observed, name, (successes, trials), trials_of, attr.CRUCIBLE_AB_SAMPLE_COUNTS)
+        self._sum_up(observed, name, (size, mean, deviation), summary_of, attr.CRUCIBLE_AB_MEANS)
+        with self._lock:
+            if name in self._arms or len(self._arms) < _MOST_ARMS:
+                self._arms.setdefault(name, Sample()).merge(observed)
+                return
+            self._left_out += 1
+        warn_once("arms", f"{self.about!r} has more than {_MOST_ARMS} arms: further ones are left out.")
 
-    def _sum_up(self, name: str, given: tuple[Any, ...], to_sample: Callable[..., Sample | None], key: str) -> None:
+    def _sum_up(
+        self, into: Sample, name: str, given: tuple[Any, ...], to_sample: Callable[..., Sample | None], key: str
+    ) -> None:
         """Take what an arm was summed up to; what cannot be is left out, marked and warned about."""
         if all(value is None for value in given):
             return
         sample = to_sample(*given)
-        if sample is None:
-            unexpected(self._repairs, key, f"{name}: {', '.join(map(printable, given))}", "cannot be of any sample")
-        elif self._arms[name].count:
-            self._arms[name].merge(sample)
-        else:
-            self._arms[name] = sample
+        if sample is not None:
+            into.merge(sample)
+            return
+        said = f"{name}: {', '.join(map(printable, given))}"
+        unexpected(self._repairs, key, said, "cannot be of any sample", is_kept=False)
 
     @guarded(nothing)
     def record_result(
@@ -154,17 +169,19 @@ class ABTest(Operation):
             test: The statistical test.
             winner: The arm that won.
         """
-        bounds = None if interval is None else (*(float(bound) for bound in islice(interval, 3)),)
-        if bounds is not None and not (len(bounds) == len(("low", "high")) and bounds[0] <= bounds[1]):
-            unexpected(self._repairs, attr.CRUCIBLE_AB_INTERVAL, interval, "is a lower and an upper bound")
-            bounds = None
+        bounds = None if interval is None else _bounds(interval)
+        if interval is not None and bounds is None:
+            said = "is a lower and an upper bound"
+            unexpected(self._repairs, attr.CRUCIBLE_AB_INTERVAL, interval, said, is_kept=False)
         given = {
-            "effect": None if effect is None else float(effect),
+            "effect": number_in(self._repairs, attr.CRUCIBLE_AB_EFFECT, effect),
             "interval": bounds,
             "p_value": share_in(self._repairs, attr.CRUCIBLE_AB_P_VALUE, p_value),
             "test": None if test is None else printable(test),
             "winner": None if winner is None else printable(winner),
         }
+        if self.ended or (self._process and not self._is_here()):
+            warn_late(self)
         self._told |= {name: value for name, value in given.items() if value is not None}
 
     @property
@@ -174,13 +191,13 @@ class ABTest(Operation):
 
     @guarded(lambda _: ABResult())
     def _found(self) -> ABResult:
-        arms = dict(self._arms)
-        if self._control in arms:
-            arms = {self._control: arms.pop(self._control), **arms}
+        arms, control = dict(self._arms), self._control
+        if control in arms:
+            arms = {control: arms.pop(control), **arms}
         samples = tuple(arms.values())
         found = ABResult(tuple(arms), tuple(each.count for each in samples), tuple(each.mean for each in samples))
-        if len(samples) == _PAIR and all(found.counts):
-            judged = compared(samples[0], samples[1], self._level)
+        if len(samples) == _PAIR and all(found.counts) and (control is None or control in arms):
+            judged = _judged(samples[0], samples[1], self._level)
             effect = found.means[1] - found.means[0]
             found = replace(found, effect=effect, **judged)
         found = replace(found, **self._told)
@@ -189,17 +206,16 @@ class ABTest(Operation):
             return found
         improvement = found.effect * better
         winner = found.winner
-        if winner is None and len(found.arms) == _PAIR and found.p_value is not None and improvement:
-            is_sure = found.p_value < 1 - self._level
-            winner = found.arms[improvement > 0] if is_sure else None
+        is_decided = found.p_value is not None and 0.0 <= found.p_value < 1 - self._level
+        if winner is None and len(found.arms) == _PAIR and is_decided and improvement and isfinite(improvement):
+            winner = found.arms[improvement > 0]
         return replace(found, improvement=improvement, winner=winner)
 
     def _before_end(self) -> None:
         """Say what it found; with more or fewer than two arms, only how large they are and their means."""
         found = self._found()
-        refused = sum(sample.refused for sample in self._arms.values())
-        if refused:
-            warn_once(f"refused {self.about}", f"{self.about!r}: {refused} {_NOT_FINITE} are left out.")
+        if self._control is not None and found.arms and self._control not in found.arms:
+            unexpected(self._repairs, attr.CRUCIBLE_AB_ARMS, self._control, "has no control", is_kept=False)
         self.set(
             {
                 attr.CRUCIBLE_AB_ARMS: found.arms or None,
@@ -212,19 +228,65 @@ class ABTest(Operation):
                 attr.CRUCIBLE_AB_P_VALUE: found.p_value,
                 attr.CRUCIBLE_AB_TEST: found.test,
                 attr.CRUCIBLE_AB_WINNER: found.winner,
-                attr.CRUCIBLE_DROPPED_COUNT: refused or None,
-                attr.CRUCIBLE_DROPPED_REASON: _NOT_FINITE if refused else None,
+                **self._dropped(),
             }
         )
+
+    def _dropped(self) -> Mapping[str, Any]:
+        """What is in none of the numbers."""
+        samples = self._arms.values()
+        counts = {
+            _NOT_FINITE: sum(sample.refused for sample in samples),
+            _UNREAD: sum(sample.unread for sample in samples),
+            _TOO_MANY: self._left_out,
+        }
+        told = {reason: count for reason, count in counts.items() if count}
+        if not told:
+            return {}
+        reasons = " and ".join(told)
+        warn_once(f"refused {self.about}", f"{self.about!r}: {reasons} are left out ({sum(told.values())}).")
+        return {attr.CRUCIBLE_DROPPED_COUNT: sum(told.values()), attr.CRUCIBLE_DROPPED_REASON: reasons}
+
+
+def _untold(*_: Any) -> Judgement:
+    """The fallback where two samples could not be compared."""
+    return {}
+
+
+_judged = guarded(_untold)(compared)
+
+
+def _bounds(given: Any) -> tuple[float, float] | None:
+    """An interval; None where it is none."""
+    try:
+        low, high = (float(bound) for bound in islice(given, 3))
+    except Exception as error:  # noqa: BLE001 - any object may be given, and its methods may do anything
+        let_through(error)
+        return None
+    return (low, high) if low <= high else None
+
+
+def _neither(*_: Any) -> bool | None:
+    """The fallback where it cannot be found out."""
+    return None
+
+
+@guarded(_neither)
+def _direction(marked: Repairs, given: Any) -> bool | None:
+    """Whether higher is better; None where nobody said, or what was said is neither True nor False."""
+    if given is None or isinstance(given, int) or type(given).__name__ in TRUTHS:
+        return None if given is None else bool(given)
+    unexpected(marked, attr.CRUCIBLE_AB_HIGHER_IS_BETTER, given, "is True or False", is_kept=False)
+    return None
 
 
 @guarded(lambda *_: _LEVEL)
 def _level(repairs: Repairs, given: Any) -> float:
     """A confidence level between 0 and 1; in the place of what is none, the usual one."""
-    level = share_in(repairs, attr.CRUCIBLE_AB_CONFIDENCE_LEVEL, given)
-    if level is not None and 0.0 < level < 1.0:
+    level = number_in(repairs, attr.CRUCIBLE_AB_CONFIDENCE_LEVEL, given)
+    if level is not None and level > 0.0 and (1.0 + level) / 2 < 1.0:  # an interval needs that quantile
         return level
-    unexpected(repairs, attr.CRUCIBLE_AB_CONFIDENCE_LEVEL, given, "lies between 0 and 1")
+    unexpected(repairs, attr.CRUCIBLE_AB_CONFIDENCE_LEVEL, given, "lies between 0 and 1", is_kept=False)
     return _LEVEL
 
 

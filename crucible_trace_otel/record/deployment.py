@@ -21,7 +21,7 @@ from crucible_trace_otel.record._guard import forgiving, guarded, nothing
 from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, links_with
 from crucible_trace_otel.record._living import Living
 from crucible_trace_otel.record._online import LearnsOnline
-from crucible_trace_otel.record._unexpected import count_in, member_in, share_in
+from crucible_trace_otel.record._unexpected import count_in, member_in, number_in, share_in, unexpected
 from crucible_trace_otel.record._values import Cleaned, Repairs, clean, printable
 from crucible_trace_otel.record.ab_test import ABTest
 from crucible_trace_otel.record.facts import Model
@@ -261,8 +261,12 @@ def _of_all(*_: Any) -> float | None:
 @guarded(_of_all)
 def _ratio(repairs: Repairs, given: Any) -> float | None:
     """The share of inferences that are recorded: all of them (None) where it is not given, or cannot be one."""
-    ratio = share_in(repairs, attr.CRUCIBLE_INFERENCE_SAMPLED_RATIO, given)
-    return ratio if ratio is not None and 0.0 <= ratio <= 1.0 else None
+    key = attr.CRUCIBLE_INFERENCE_SAMPLED_RATIO
+    ratio = number_in(repairs, key, given)
+    if ratio is None or 0.0 <= ratio <= 1.0:
+        return ratio
+    unexpected(repairs, key, given, "is a number from 0 to 1", is_kept=False)
+    return None
 
 
 @forgiving

@@ -13,6 +13,7 @@ from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext
 
+from crucible_trace_otel._interruption import let_through
 from crucible_trace_otel.errors import warn_once
 from crucible_trace_otel.record._context import Placed, current_operation
 from crucible_trace_otel.record._feedback_token import BadTokenError, FeedbackTarget, decode, encode
@@ -20,8 +21,8 @@ from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._links import Linkable, LinkTarget
 from crucible_trace_otel.record._operation import Operation, emit_event
 from crucible_trace_otel.record._recorded import Recorded, not_recorded
-from crucible_trace_otel.record._unexpected import as_number
-from crucible_trace_otel.record._values import Repairs, one_line, printable
+from crucible_trace_otel.record._unexpected import as_number, member_in
+from crucible_trace_otel.record._values import Repairs, marks, one_line, printable
 from crucible_trace_otel.record.runs._training import short
 from crucible_trace_otel.semconv import attributes as attr
 from crucible_trace_otel.semconv import events, spans
@@ -81,8 +82,9 @@ def record_feedback(
         source: `human`, or `automatic` where a program judges.
     """
     number, word, repairs = _score_and_label(score, label)
+    source = FeedbackSource.HUMAN if source is None else printable(source)
     attributes = {
-        attr.CRUCIBLE_FEEDBACK_SOURCE: printable(source),
+        attr.CRUCIBLE_FEEDBACK_SOURCE: member_in(repairs, attr.CRUCIBLE_FEEDBACK_SOURCE, source, FeedbackSource),
         attr.CRUCIBLE_FEEDBACK_SCORE: number,
         attr.CRUCIBLE_FEEDBACK_LABEL: word,
         attr.CRUCIBLE_FEEDBACK_COMMENT: None if comment is None else printable(comment),
@@ -123,7 +125,7 @@ def record_evaluation(
         attr.GEN_AI_RESPONSE_ID: None if response_id is None else printable(response_id),
     }
     if isinstance(target, Operation) and not target.ended and target._records() and target._is_here():
-        emit_event(target, events.GEN_AI_EVALUATION_RESULT, evaluation)
+        emit_event(target, events.GEN_AI_EVALUATION_RESULT, {**evaluation, **marks(repairs)})
         return
     attributes = {
         attr.CRUCIBLE_FEEDBACK_SOURCE: FeedbackSource.AUTOMATIC,
@@ -167,13 +169,13 @@ def _looked_up(target: Judgeable) -> tuple[Linkable | SpanContext | None, str, s
     """What to link to, the event id of what is judged, and why there is nothing to link to, where that is so."""
     given: Any = target
     try:
-        if not isinstance(target, SpanContext) and not hasattr(target, "span_context"):
+        if not _is_record(target):
             given = decode(target)
     except BadTokenError as error:
         warn_once(f"feedback {error.reason}", f"{error} The feedback is kept, and linked to nothing.")
         return None, "", error.reason
     context = given if isinstance(given, SpanContext) else given.span_context
-    event_id = "" if isinstance(given, SpanContext) else given.event_id
+    event_id = "" if isinstance(given, SpanContext) else printable(given.event_id)
     if not (context.is_valid and context.trace_flags.sampled):
         said = "What the feedback is about was not recorded: nothing was set up, or it was sampled out."
         warn_once(f"feedback {UnlinkedReason.NOT_RECORDED}", f"{said} The feedback is kept, and linked to nothing.")
@@ -181,6 +183,17 @@ def _looked_up(target: Judgeable) -> tuple[Linkable | SpanContext | None, str, s
     if isinstance(given, FeedbackTarget):
         return Recorded(event_id, context, "span", event_id or given.span_id), event_id, None
     return given, event_id, None
+
+
+def _is_record(given: Any) -> bool:
+    """Whether it is a span's context, or has one."""
+    if isinstance(given, (str, SpanContext)):
+        return isinstance(given, SpanContext)
+    try:
+        return isinstance(given.span_context, SpanContext) and isinstance(given.event_id, str)
+    except Exception as error:  # noqa: BLE001 - any object may be given, and its attributes may do anything
+        let_through(error)
+        return False
 
 
 def _brought_by(judged: Linkable | SpanContext | None) -> dict[str, LinkTarget]:

@@ -35,6 +35,7 @@ from crucible_trace_otel.semconv.enums import LinkType
 __all__ = ["Acting", "Episode", "Learning", "PolicyUpdate", "episode"]
 
 _REWARD = "reward"
+_NOT_GIVEN: Any = object()
 _episodes = count()
 _KNOWN_METRICS = {
     "kl": attr.CRUCIBLE_POLICY_KL,
@@ -216,7 +217,9 @@ class Episode(Stepping, Learning):
         watch = StepWatch(self._policy, self.about, self.step_event)
         self._windows = StepWindows(self, watch, self._totals)
 
-    def record_reward(self, /, reward: float, *misplaced: Any, step: int | None = None, **numbers: Any) -> None:
+    def record_reward(
+        self, reward: float = _NOT_GIVEN, /, *misplaced: Any, step: int | None = None, **numbers: Any
+    ) -> None:
         """Record the reward of one step; every one can be read back, by `step_rows(trace, "reward_received")`.
 
         Under `configure()` it is kept before this returns: a process killed right after it loses nothing.
@@ -228,7 +231,10 @@ class Episode(Stepping, Learning):
             step: Its index in the episode; one more than the highest when not given.
             **numbers: What else was measured in this step, by name: `value=0.4, action=2`.
         """
-        self._take_step(misplaced, step, {_REWARD: reward, **numbers})
+        if reward is not _NOT_GIVEN and _REWARD not in numbers:
+            self._take_step(misplaced, step, {_REWARD: reward, **numbers})
+        else:  # given by its name, not at all, or twice
+            self._take_step(misplaced if reward is _NOT_GIVEN else (reward, *misplaced), step, numbers)
 
     @guarded(lambda *_, **__: nothing)
     def reward_recorder(self, *names: str) -> Callable[..., None]:

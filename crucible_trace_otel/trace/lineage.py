@@ -234,14 +234,16 @@ def _epoch(known: Provenance, span: TraceSpan) -> Any:
 def _datasets(spans: Iterable[TraceSpan]) -> tuple[DatasetUse, ...]:
     """What each data set was used for: those of equal values are one."""
     found: dict[tuple[Any, ...], DatasetUse] = {}
+    users: dict[tuple[Any, ...], list[TraceSpan]] = {}
     for span in spans:
         consumed = [event.attributes for event in span.events if event.name == events.ARTIFACT_CONSUMED]
         for attributes in (span.attributes, *consumed):
             name, version, sha256, split, rows = said = tuple(map(attributes.get, _DATASET))
             if name is not None or sha256 is not None:
-                one = found.get(tuple(map(repr, said)), DatasetUse(name, version, sha256, split, rows))
-                found[tuple(map(repr, said))] = replace(one, users=(*one.users, span))
-    return tuple(found.values())
+                key = tuple(map(repr, said))
+                found.setdefault(key, DatasetUse(name, version, sha256, split, rows))
+                users.setdefault(key, []).append(span)
+    return tuple(replace(one, users=tuple(users[key])) for key, one in found.items())
 
 
 def _rejected(known: Provenance, spans: Iterable[TraceSpan]) -> tuple[TraceSpan, ...]:

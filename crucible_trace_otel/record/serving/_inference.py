@@ -161,7 +161,10 @@ class Inference(ModelCall):
     def _on_start(self) -> dict[str, Any]:
         """What is the same for all of its deployment, and what was told of it before it was known to be recorded."""
         of_all = {} if self._of is None else self._of._each_inference().said
-        return {**of_all, **self._charged()} if self._details else of_all
+        told = {**of_all, **self._charged()} if self._details else dict(of_all)
+        if self._first_token_ns and told.get(attr.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK) is None:
+            told[attr.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = self._to_first_token()
+        return told
 
     def _state(self, outcome: Outcome) -> dict[str, Any]:
         """Of those that fail all are recorded: each stands for itself."""

@@ -6,14 +6,20 @@ distribution or Fisher's exact test is computed by SciPy, where that is installe
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any, TypedDict
 
-__all__ = ["Judgement", "Sample", "compared", "summary_of", "trials_of"]
+from crucible_trace_otel._interruption import let_through
 
-_TRUTHS = ("bool", "bool_")  # of Python, and of numpy
+__all__ = ["TRUTHS", "Judgement", "Sample", "compared", "summary_of", "trials_of"]
+
+TRUTHS = ("bool", "bool_")  # of Python, and of numpy
+_NUMERIC = "iuf"  # kinds of numpy's arrays
+_MOST_AT_ONCE = 10_000_000  # some iterables have no end
+_MOST_EXACT = 10_000_000  # trials: with a hundred times as many SciPy takes a minute
 _FEW = 5  # expected in a cell of the table: below it the normal distribution is no good approximation
 
 
@@ -29,6 +35,8 @@ class Sample:
     """Where all observations are trials that succeed or do not: how many did."""
     refused: int = 0
     """Observations that were no finite numbers; they are in nothing else."""
+    unread: int = 0
+    """Calls that brought more observations than are looked at."""
 
     @property
     def variance(self) -> float:
@@ -39,23 +47,34 @@ class Sample:
         """Take in one observation, or any number of them, which are not kept."""
         numpy = sys.modules.get("numpy")
         if numpy is not None and isinstance(values, numpy.ndarray):
+            if isinstance(values, numpy.ma.MaskedArray):
+                values = values.compressed()  # what is masked was not observed
             if values.dtype.kind == "b":
                 self.add_trials(int(values.sum()), int(values.size))
                 return
-            finite = numpy.asarray(values, dtype=float).ravel()
-            finite = finite[numpy.isfinite(finite)]
-            self.refused += int(values.size - finite.size)
-            if finite.size:
-                self.add_summary(int(finite.size), float(finite.mean()), float(finite.var() * finite.size))
-            return
-        for value in values if isinstance(values, Iterable) and not isinstance(values, str) else (values,):
+            if values.dtype.kind in _NUMERIC:
+                self._add_finite(values.size, values[numpy.isfinite(values)].astype(float))
+                return
+            if values.dtype.kind == "c":
+                self.refused += int(values.size)
+                return
+            values = values.ravel()
+        each = _each(values)
+        for value in islice(each, _MOST_AT_ONCE):
             number = _finite(value)
             if number is None:
                 self.refused += 1
-            elif type(value).__name__ in _TRUTHS:
+            elif type(value).__name__ in TRUTHS:
                 self.add_trials(int(number), 1)
             else:
                 self.add_summary(1, number, 0.0)
+        self.unread += any(True for _ in each)
+
+    def _add_finite(self, size: int, finite: Any) -> None:
+        """Take in a numpy array, that which is finite of `size` observations."""
+        self.refused += int(size - finite.size)
+        if finite.size:
+            self.add_summary(int(finite.size), float(finite.mean()), float(finite.var() * finite.size))
 
     def add_trials(self, successes: int, count: int) -> None:
         """Take in so many trials."""
@@ -75,6 +94,8 @@ class Sample:
         both = None if self.successes is None or other.successes is None else self.successes + other.successes
         self._merge(other.count, other.mean, other.squares)
         self.successes = both
+        self.refused += other.refused
+        self.unread += other.unread
 
     def _merge(self, count: int, mean: float, squares: float) -> None:
         """Chan's update: as exact as two passes over all observations."""
@@ -157,7 +178,7 @@ def _proportions(control: Sample, candidate: Sample, level: float) -> Judgement:
     pooled = sum(won) / sum(counts)
     interval = _newcombe(won, counts, level)
     if min(counts) * min(pooled, 1 - pooled) < _FEW:
-        stats = _scipy_stats()
+        stats = _scipy_stats() if sum(counts) <= _MOST_EXACT else None
         if stats is None:
             return {"interval": interval}
         table = [won, [count - successes for count, successes in zip(counts, won, strict=True)]]
@@ -191,19 +212,31 @@ def _wilson(successes: int, count: int, z: float) -> tuple[float, float]:
     return centre - margin, centre + margin
 
 
+def _each(values: Any) -> Iterator[Any]:
+    """The observations in `values`; a text or a mapping is one, which is no number."""
+    if isinstance(values, Iterable) and not isinstance(values, (str, bytes, bytearray, Mapping)):
+        try:
+            return iter(values)
+        except TypeError:  # a scalar that looks like an array
+            pass
+    return iter((values,))
+
+
 def _finite(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError, OverflowError):
+    except Exception as error:  # noqa: BLE001 - any object may be given, and its __float__ may do anything
+        let_through(error)
         return None
     return number if math.isfinite(number) else None
 
 
 @lru_cache(maxsize=1)
 def _scipy_stats() -> Any:
-    """SciPy's statistics, if it is installed: imported when a comparison ends, for it takes a second."""
+    """SciPy's statistics, if it works here: imported when a comparison ends, for it takes a second."""
     try:
         from scipy import stats  # noqa: PLC0415
-    except ImportError:
+    except Exception as error:  # noqa: BLE001 - where it was built for another numpy it raises what it likes
+        let_through(error)
         return None
     return stats
