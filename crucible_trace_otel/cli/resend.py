@@ -1,4 +1,4 @@
-"""`crucible-trace resend`: have refused spans sent again, after what the collector disliked is mended."""
+"""`crucible-trace resend`: have spans sent again that were refused, or after all that were withheld."""
 
 import sys
 from pathlib import Path
@@ -16,25 +16,31 @@ _TIMEOUT_S = 60.0
 
 @click.command("resend")
 @click.argument("run", default=None, required=False, metavar="[RUN]")
-@click.option("--refused", is_flag=True, required=True, help="What the collector turned down.")
+@click.option("--refused", is_flag=True, help="What the collector turned down.")
+@click.option("--withheld", is_flag=True, help="What CRUCIBLE_EXPORT_RANKS kept on this disk; unset it first.")
 @reading.journal
-def command(path: str, *, run: str | None, refused: bool) -> None:
-    """Have what the collector refused sent again.
+def command(path: str, *, run: str | None, refused: bool, withheld: bool) -> None:
+    """Have spans sent again that the collector refused, or after all that CRUCIBLE_EXPORT_RANKS withheld.
 
     Of RUN (a name, a run id or a trace id), or of all runs. A shipper that runs takes it up. Where none does, it is
     sent at once to OTEL_EXPORTER_OTLP_ENDPOINT, if that is set.
     """
     from crucible_trace_otel.journal.accounting import resend  # noqa: PLC0415 - loaded when needed
+    from crucible_trace_otel.journal.records import AckState  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.renderers.words import plural  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.ship.lease import is_held  # noqa: PLC0415 - loaded when needed
 
-    directory = Path(path)
+    meant = {AckState.REFUSED: refused, AckState.WITHHELD: withheld}
+    states = [state for state, is_meant in meant.items() if is_meant]
+    if not states:
+        raise click.UsageError("Say which: --refused, --withheld, or both.")
+    directory, named = Path(path), " or ".join(state.name.lower() for state in states)
     try:
-        count = resend(directory, refused=refused, run=run)
+        count = resend(directory, states, run=run)
         if not count:
-            click.echo(f"Nothing{'' if run is None else f' of {run!r}'} in {path} was refused.", err=True)
+            click.echo(f"Nothing{'' if run is None else f' of {run!r}'} in {path} was {named}.", err=True)
             sys.exit(1)
-        reading.say(f"{count:,} refused {plural(count, 'span')} will be sent again.\n")
+        reading.say(f"{count:,} {named} {plural(count, 'span')} will be sent{' again' if refused else ''}.\n")
         if is_held(directory):
             reading.say("The shipper that runs does it.\n")
             return

@@ -135,6 +135,9 @@ def _shipping(found: "Accounting", shipper: Mapping[str, Any] | None) -> Iterato
         yield f"{total.held:,} wait to be sent{waited}."
         if shipper is None:
             yield "`crucible-trace ship` sends them; so does the next program that records here with an endpoint."
+    if total.withheld:
+        yield f"{total.withheld:,} stay on this disk alone, as CRUCIBLE_EXPORT_RANKS said."
+        yield "`crucible-trace resend --withheld`, without that variable, sends them."
     if total.refused:
         yield f"The last refusal: {plain(found.said) or 'without a word'}"
         yield "`crucible-trace resend --refused` tries them again."
@@ -183,4 +186,4 @@ def _values(run: "RunAccount") -> dict[str, Any]:
 
 def _counts(run: "RunAccount") -> dict[str, int]:
     states = {"stored": run.stored, "sent": run.sent, "held": run.held, "refused": run.refused, "lost": run.lost}
-    return {"recorded": run.recorded, **states}
+    return {"recorded": run.recorded, **states, "withheld": run.withheld}

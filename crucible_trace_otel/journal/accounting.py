@@ -40,6 +40,8 @@ class RunAccount:
     run_id: str = ""
     stored: int = 0
     """On this disk, and not to be sent."""
+    withheld: int = 0
+    """Those of the stored ones that are sent elsewhere, but not of this process: `CRUCIBLE_EXPORT_RANKS`."""
     sent: int = 0
     """Taken by the collector."""
     held: int = 0
@@ -106,6 +108,7 @@ def _together(runs: Sequence[RunAccount]) -> RunAccount:
         next((run.name for run in runs if run.name), ""),
         first.run_id,
         stored=sum(run.stored for run in runs),
+        withheld=sum(run.withheld for run in runs),
         sent=sum(run.sent for run in runs),
         held=sum(run.held for run in runs),
         refused=sum(run.refused for run in runs),
@@ -160,12 +163,12 @@ def _counted(directory: Path, segments: Iterable[Path]) -> Accounting:
     return found
 
 
-def resend(directory: Path, *, refused: bool = True, run: str | None = None) -> int:
-    """Have refused spans sent again by whoever sends next; how many that are.
+def resend(directory: Path, states: Iterable[AckState] = (AckState.REFUSED,), *, run: str | None = None) -> int:
+    """Have spans sent, again or after all, by whoever sends next; how many that are.
 
     Args:
         directory: Of the journal.
-        refused: Only what was refused; False takes what was sent before, too.
+        states: What became of those that are meant: they were REFUSED, SENT or WITHHELD.
         run: A trace id, run id or name; None for all.
 
     Raises:
@@ -173,11 +176,11 @@ def resend(directory: Path, *, refused: bool = True, run: str | None = None) -> 
     """
     found = examine(directory)
     wanted = None if run is None else found.answering_to(run)
-    states = {AckState.REFUSED} if refused else {AckState.REFUSED, AckState.SENT}
-    return sum(_mark(segment, states, wanted) for segment in segments_that_count(directory))
+    meant = frozenset(states)
+    return sum(_mark(segment, meant, wanted) for segment in segments_that_count(directory))
 
 
-def _mark(segment: Path, states: set[AckState], wanted: set[str] | None) -> int:
+def _mark(segment: Path, states: frozenset[AckState], wanted: set[str] | None) -> int:
     """Mark the spans of a segment that are in one of `states`, of the traces `wanted`."""
     acks = Acks(segment)
     acks.load()
@@ -231,6 +234,7 @@ def _count(segment: Path, found: Accounting) -> None:
             waiting.setdefault(run.trace_id, span)
         else:
             run.stored += 1
+            run.withheld += state is AckState.WITHHELD
     for trace_id, span in waiting.items():
         run, since = found.run(trace_id), end_of(span)
         run.waiting_since_ns = min(run.waiting_since_ns or since, since)

@@ -10,11 +10,12 @@ from crucible_trace_otel.trace.ranks import Meeting, RankRecorded
 
 __all__ = ["ClockOffset", "clock_offsets"]
 
-_FEWEST_FOR_DRIFT: Final = 5
+_FEWEST_FOR_DRIFT: Final = 7  # of fewer not even all that go one way say so surely, see `_go_one_way`
 _MOST_FOR_DRIFT: Final = 100  # of which every pair is looked at
 _FASTEST: Final = 0.1  # no clock runs so wrong; one that was set does
 _TO_DEVIATION: Final = 1.4826  # from the median absolute deviation to the standard deviation of a normal distribution
 _SIGNIFICANT: Final = 4.0
+_ONE_WAY: Final = 3.0  # standard deviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def clock_offsets(ranks: Sequence[RankRecorded], meetings: Iterable[Meeting]) ->
     """The offset of each rank's clock to that of the lowest rank, as told, or else estimated.
 
     A rank that left a barrier when its clock said `l` while the reference's said `l0` is ahead by `l - l0`, up to the
-    time that the news of the last arrival took to each. The estimate is the median over all barriers; from five on,
+    time that the news of the last arrival took to each. The estimate is the median over all barriers; from seven on,
     where the change stands out from the scatter, a straight line through them: the median of the slopes of all pairs
     (Sen, "Estimates of the regression coefficient based on Kendall's tau", J. Am. Stat. Assoc. 63, 1968), as offsets
     are commonly interpolated in traces (Becker et al., "Scalable timestamp synchronization for event traces of
@@ -134,7 +135,7 @@ def _drift(samples: Sequence[_Sample]) -> float:
     if not slopes:
         return 0.0
     slope = median(slopes)
-    if abs(slope) > _FASTEST:
+    if abs(slope) > _FASTEST or not _go_one_way(slopes, len(thinned)):
         return 0.0
     rests = [sample.offset - slope * (sample.at - samples[0].at) for sample in samples]
     middle = median(rests)
@@ -142,3 +143,12 @@ def _drift(samples: Sequence[_Sample]) -> float:
     # What a line through n points rises over their range has a standard error of about sqrt(12 / n) deviations.
     change = abs(slope) * (samples[-1].at - samples[0].at)
     return slope if change > _SIGNIFICANT * deviation * (12 / len(samples)) ** 0.5 else 0.0
+
+
+def _go_one_way(slopes: Sequence[float], count: int) -> bool:
+    """Whether the offsets of `count` barriers rise, or fall, more than by chance, however large the scatter.
+
+    The test of Mann ("Nonparametric tests against trend", Econometrica 13, 1945) on the slopes of all pairs.
+    """
+    rising = sum((slope > 0) - (slope < 0) for slope in slopes)
+    return abs(rising) > _ONE_WAY * (count * (count - 1) * (2 * count + 5) / 18) ** 0.5

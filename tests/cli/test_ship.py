@@ -16,7 +16,7 @@ from tests.backends.process import free_ports
 from tests.cli.running import ROOT, crucible_trace
 from tests.faults.behaviours import REFUSAL
 from tests.faults.collector import Misbehaving
-from tests.journal.acked import REFUSED, answer, operation, span, write_segment
+from tests.journal.acked import REFUSED, WITHHELD, answer, operation, span, write_segment
 
 
 @pytest.fixture(autouse=True)
@@ -163,3 +163,22 @@ def test_follow_sends_what_comes_until_it_is_interrupted(journal):
     assert process.returncode == 0
     assert out.startswith("Sent 11 to ")
     assert complaints == "Interrupted; what is not sent stays in the journal.\n"
+
+
+def test_what_a_rank_kept_to_itself_is_told_and_sent_when_asked_for(journal):
+    (segment,) = journal.glob("*.segment")
+    answer(segment, WITHHELD, 0, 4)
+    with Misbehaving("ok") as collector:
+        sending = ("ship", "--journal", journal, "--endpoint", collector.http_endpoint)
+        assert crucible_trace(*sending).stdout[:7] == "Sent 6 "
+        status = crucible_trace("status", "--journal", journal)
+        assert "4 stay on this disk alone, as CRUCIBLE_EXPORT_RANKS said." in status.stdout
+        nothing = crucible_trace("resend", "--journal", journal, "--refused")
+        assert (nothing.exit_code, nothing.stderr) == (1, f"Nothing in {journal} was refused.\n")
+        resent = crucible_trace("resend", "--journal", journal, "--withheld")
+        assert resent.stdout.splitlines()[0] == "4 withheld spans will be sent."
+        assert crucible_trace(*sending).stdout[:7] == "Sent 4 "
+        assert len(collector.span_ids()) == 10
+    unsaid = crucible_trace("resend", "--journal", journal)
+    assert unsaid.exit_code == 2
+    assert "Say which" in unsaid.stderr

@@ -101,7 +101,7 @@ def test_json_for_programs(journal):
     assert said["runs"][0]["last_refusal"] == said["last_refusal"]
     assert said["runs"][1]["last_refusal"] is None
     assert said["runs"][1]["waiting_since_ns"] == 2_000
-    assert said["total"] == {"recorded": 15, "stored": 0, "sent": 6, "held": 8, "refused": 1, "lost": 0}
+    assert said["total"] == {"recorded": 15, "stored": 0, "sent": 6, "held": 8, "refused": 1, "lost": 0, "withheld": 0}
     for counts in (*said["runs"], said["total"]):
         assert counts["recorded"] == sum(counts[key] for key in ("stored", "sent", "held", "refused", "lost"))
     assert (said["shipper_runs"], said["has_destination"], said["damaged"], said["torn"]) == (False, True, 0, 0)

@@ -13,7 +13,7 @@ from crucible_trace_otel.journal import accounting
 from crucible_trace_otel.journal.accounting import RunAccount, account, examine, resend
 from crucible_trace_otel.journal.layout import acks_of
 from crucible_trace_otel.journal.limit import enforce
-from crucible_trace_otel.journal.records import RecordType, frame, json_payload
+from crucible_trace_otel.journal.records import AckState, RecordType, frame, json_payload
 from crucible_trace_otel.ship.destination import Destination
 from crucible_trace_otel.ship.loop import ship_once
 from tests.faults.collector import Misbehaving
@@ -87,13 +87,13 @@ def test_p36_whatever_the_collector_answers(journal, behaviour, expected, second
 def test_p36_what_was_refused_is_sent_again_when_asked_for(journal):
     with Misbehaving("400") as collector:
         ship(journal, collector)
-        assert resend(journal, refused=True, run="r2") == 10
+        assert resend(journal, run="r2") == 10
         assert states(examine(journal).total()) == (0, 0, 10, 10, 0)
         collector.behave("ok")
         assert ship(journal, collector)
         assert [states(one) for one in account(journal)] == [(0, 0, 0, 10, 0), (0, 10, 0, 0, 0)]
-        assert resend(journal, refused=True) == 10
-        assert resend(journal, refused=True) == 0
+        assert resend(journal) == 10
+        assert resend(journal) == 0
         assert ship(journal, collector)
         assert states(examine(journal).total()) == (0, SPANS, 0, 0, 0)
         assert len(collector.span_ids()) == SPANS == len(collector.spans())
@@ -103,7 +103,7 @@ def test_p36_of_a_partial_success_only_what_was_refused_is_sent_again(journal):
     with Misbehaving("partial 3") as collector:
         ship(journal, collector)
         collector.behave("ok")
-        assert resend(journal, refused=True) == 3
+        assert resend(journal) == 3
         assert ship(journal, collector)
         assert states(examine(journal).total()) == (0, SPANS, 0, 0, 0)
         assert len(collector.requests()[-1].spans) == 3
@@ -112,14 +112,14 @@ def test_p36_of_a_partial_success_only_what_was_refused_is_sent_again(journal):
 def test_p36_a_run_is_found_by_its_name_and_its_trace_id_too(journal):
     for path in journal.glob("*.segment"):
         answer(path, REFUSED, 0, 10)
-    assert resend(journal, refused=True, run="digits 1") == 10
-    assert resend(journal, refused=True, run=f"{2:032x}") == 10
-    assert resend(journal, refused=True, run="nobody") == 0
-    assert resend(journal, refused=True, run="") == 0
-    assert resend(journal, refused=False, run="digits 1") == 0
+    assert resend(journal, run="digits 1") == 10
+    assert resend(journal, run=f"{2:032x}") == 10
+    assert resend(journal, run="nobody") == 0
+    assert resend(journal, run="") == 0
+    assert resend(journal, (AckState.REFUSED, AckState.SENT), run="digits 1") == 0
     for path in journal.glob("*.segment"):
         answer(path, SENT, 0, 10)
-    assert resend(journal, refused=False, run="digits 1") == 10
+    assert resend(journal, (AckState.REFUSED, AckState.SENT), run="digits 1") == 10
 
 
 def test_p36_lost_spans_are_counted_where_the_writer_says_so(journal):

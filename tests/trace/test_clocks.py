@@ -53,6 +53,15 @@ def test_a_few_barriers_say_an_offset_and_no_drift():
     assert clock.offset_s == pytest.approx(2.0, abs=5e-3)
 
 
+@given(st.lists(st.floats(0, 0.05), min_size=1, max_size=6))
+@settings(max_examples=50, deadline=None)
+def test_what_a_handful_of_barriers_scatter_is_no_drift(late):
+    waits = iter(late)
+    cluster = Cluster(working, 2, clocks={1: ahead(2.0)})
+    _, clock = clocks_of(cluster, len(late), jitter=lambda rank: next(waits) if rank else 0.0)
+    assert clock.drift == 0.0
+
+
 def test_without_barriers_collectives_say_it_and_without_either_nothing_does():
     _, clock = clocks_of(Cluster(working, 2, clocks={1: ahead(2.0)}), name="all_reduce")
     assert clock.offset_s == pytest.approx(2.0, abs=1e-4)
