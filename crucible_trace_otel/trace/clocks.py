@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import sqrt
 from statistics import median
 from typing import Final
 
@@ -151,4 +152,4 @@ def _go_one_way(slopes: Sequence[float], count: int) -> bool:
     The test of Mann ("Nonparametric tests against trend", Econometrica 13, 1945) on the slopes of all pairs.
     """
     rising = sum((slope > 0) - (slope < 0) for slope in slopes)
-    return abs(rising) > _ONE_WAY * (count * (count - 1) * (2 * count + 5) / 18) ** 0.5
+    return abs(rising) > _ONE_WAY * sqrt(count * (count - 1) * (2 * count + 5) / 18)
