@@ -77,7 +77,7 @@ def recorded() -> Iterator[Recording]:
 
 
 @pytest.fixture
-def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+def warned(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the package has warned about, in order; filled while the test goes on."""
     said: list[str] = []
     caplog.set_level("WARNING", logger=errors.logger.name)
@@ -88,5 +88,5 @@ def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
             said.append(record.getMessage())  # type: ignore[attr-defined]
         emit(record)  # type: ignore[arg-type]
 
-    caplog.handler.emit = listen  # type: ignore[method-assign]
+    monkeypatch.setattr(caplog.handler, "emit", listen)  # one handler serves all tests
     return said

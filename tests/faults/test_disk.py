@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import random
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,6 +44,8 @@ def record(place: Path, number: int = 6) -> JournalSpanProcessor:
         if index == number // 2:
             journal.writer.segments._full_at = journal.writer.segments._look_at = 1
         journal.writer.tick()
+    time.sleep(0.002)  # a sync is due
+    journal.writer.tick()
     return journal
 
 
