@@ -63,7 +63,8 @@ class Stepping(Operation):
                 and counted in its window.
             **numbers: What was measured, by name: `loss=0.3, learning_rate=0.01`. numpy and torch scalars are numbers.
         """
-        self._take_step(misplaced, step, numbers)
+        if not self._is_dropped:
+            self._take_step(misplaced, step, numbers)
 
     def _take_step(self, misplaced: tuple[Any, ...], step: int | None, numbers: dict[str, Any]) -> None:
         """Record a row of what was given: at once where it is like those before it."""
