@@ -17,13 +17,14 @@ _TIMEOUT_S = 60.0
 @click.command("resend")
 @click.argument("run", default=None, required=False, metavar="[RUN]")
 @click.option("--refused", is_flag=True, help="What the collector turned down.")
-@click.option("--withheld", is_flag=True, help="What CRUCIBLE_EXPORT_RANKS kept on this disk; unset it first.")
+@click.option("--withheld", is_flag=True, help="What CRUCIBLE_EXPORT_RANKS withheld; unset that first.")
 @reading.journal
 def command(path: str, *, run: str | None, refused: bool, withheld: bool) -> None:
-    """Have spans sent again that the collector refused, or after all that CRUCIBLE_EXPORT_RANKS withheld.
+    """Have spans sent that were refused, or were withheld.
 
-    Of RUN (a name, a run id or a trace id), or of all runs. A shipper that runs takes it up. Where none does, it is
-    sent at once to OTEL_EXPORTER_OTLP_ENDPOINT, if that is set.
+    With --refused again what the collector turned down, with --withheld after all what CRUCIBLE_EXPORT_RANKS kept on
+    this disk; of RUN (a name, a run id or a trace id), or of all runs. A shipper that runs takes it up. Where none
+    does, it is sent at once to OTEL_EXPORTER_OTLP_ENDPOINT, if that is set.
     """
     from crucible_trace_otel.journal.accounting import resend  # noqa: PLC0415 - loaded when needed
     from crucible_trace_otel.journal.records import AckState  # noqa: PLC0415 - loaded when needed

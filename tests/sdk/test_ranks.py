@@ -101,7 +101,7 @@ def test_ranks_join_with_a_provider_of_somebody_else_too(generator: IdGenerator 
         assert theirs.get_span_context().trace_id != run.context.trace_id
 
 
-@pytest.mark.parametrize("choice", ["one", "all", "nonsense"])
+@pytest.mark.parametrize("choice", ["one", "node", "all", "nonsense"])
 def test_a_rank_that_is_not_sent_is_kept_and_its_errors_are_sent(
     sink: Sink, monkeypatch: pytest.MonkeyPatch, warned: list[str], choice: str
 ) -> None:
@@ -111,7 +111,7 @@ def test_a_rank_that_is_not_sent_is_kept_and_its_errors_are_sent(
         journal="j",
         endpoint=f"http://127.0.0.1:{sink.http_port}",
         ship="thread",
-        rank=crucible.ProcessRank(1, 2),
+        rank=crucible.ProcessRank(1, 2, local_rank=1),
     )
     with crucible.training_run("digits", run_id="r") as run:
         for epoch in run.epochs(3):
@@ -120,12 +120,12 @@ def test_a_rank_that_is_not_sent_is_kept_and_its_errors_are_sent(
             raise ValueError("boom")
     report = handle.flush(30)
     assert report
-    withheld = {"epoch"} if choice == "one" else set()
+    withheld = {"epoch"} if choice in ("one", "node") else set()
     kept = [span.name for trace in crucible.open_store("j").traces() for span in trace.spans]
     assert sorted(kept) == ["epoch", "epoch", "epoch", "stage fails", "worker"]
     sent = {span.name for span in sink.spans()}
     assert sent == {"epoch", "stage fails", "worker", "worker_started"} - withheld
-    assert report.withheld == (3 if choice == "one" else 0)
+    assert report.withheld == 3 * len(withheld)
     assert report.acknowledged + report.withheld == report.recorded
     (account,) = examine(Path("j")).by_run()
     assert (account.stored, account.sent, account.held) == (report.withheld, report.acknowledged, 0)
