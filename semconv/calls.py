@@ -7,9 +7,9 @@ from semconv.definitions import Registry
 from semconv.fields import Fields
 from semconv.yaml_nodes import Place, Refusals, read_yaml
 
-__all__ = ["LINK_TYPE", "Call", "link_types", "load_calls"]
+__all__ = ["Call", "link_types", "load_calls"]
 
-LINK_TYPE = "crucible.link.type"
+_LINK_TYPE = "crucible.link.type"
 _KINDS = ("records", "links", "metrics")
 
 
@@ -55,5 +55,5 @@ def load_calls(path: Path, registry: Registry, refusals: Refusals) -> tuple[Call
 
 def link_types(registry: Registry) -> dict[str, str]:
     """Each link type to what it says."""
-    attribute = registry.attributes.get(LINK_TYPE)
+    attribute = registry.attributes.get(_LINK_TYPE)
     return {member.value: member.brief for member in attribute.members} if attribute else {}

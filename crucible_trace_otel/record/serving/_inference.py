@@ -17,7 +17,7 @@ from crucible_trace_otel.record._context import operation_in, placed_in
 from crucible_trace_otel.record._failure import Outcome, outcome_of
 from crucible_trace_otel.record._guard import guarded, nothing
 from crucible_trace_otel.record._ids import entropy, new_event_id
-from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, links_with
+from crucible_trace_otel.record._links import Causes, Links, LinkTarget, LinkTargets, causes_of, links_with
 from crucible_trace_otel.record._metrics import measure_span
 from crucible_trace_otel.record._model_calls import ModelCall
 from crucible_trace_otel.record._operation import Operation
@@ -150,13 +150,10 @@ class Inference(ModelCall):
 
     def _causes_at_start(self) -> Causes:
         """Those of its deployment, too; of a decorated function each call has them."""
-        before = self._links
-        if self._of is not None:
-            self._links = links_with(self._of._each_inference().links, before)
-        try:
+        if self._of is None:
             return super()._causes_at_start()
-        finally:
-            self._links = before
+        links = links_with(self._of._each_inference().links, self._links)
+        return causes_of(self.event_id, None, self._depends_on, links)
 
     def _on_start(self) -> dict[str, Any]:
         """What is the same for all of its deployment, and what was told of it before it was known to be recorded."""
